@@ -1,0 +1,238 @@
+//! The lifecycle of a plugin, and the driver that carries it through Envoy's callbacks.
+//!
+//! A plugin implements [`Filter`]. It gets heads and bodies as values and answers with values; the
+//! [`driver`] alone knows what Envoy needs for each of them to come true.
+
+pub mod driver;
+pub mod env;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::{ConfigError, Section};
+use crate::http::{Fault, Head, LocalReply};
+
+pub use env::{CasMismatch, Env, Host, HostError, LogLevel, MetricId, MetricKind};
+
+/// What one plugin does with one exchange, top to bottom in the order Envoy calls it.
+///
+/// No method can reach the host. Every `Err` is answered in one place, [`Filter::refuse`].
+pub trait Filter: Sized + 'static {
+    /// The plugin's name: its folder, its log prefix, its metric prefix.
+    const NAME: &'static str;
+    /// A ready-to-run configuration; one for the whole plugin and one for each of its `_rules_`.
+    type Config: 'static;
+
+    /// Compiles one config object, the global one or a rule's.
+    ///
+    /// # Errors
+    /// What is wrong and where, as one line with a JSON path.
+    fn configure(section: &mut Section<'_>) -> Result<Self::Config, ConfigError>;
+
+    /// Whether requests that meet a broken rule are refused with 500 (`true`) or left alone (`false`).
+    const BROKEN_CONFIG_REFUSES: bool = false;
+
+    /// A request arrives. The head may be edited; it leaves when the body has been dealt with.
+    ///
+    /// # Errors
+    /// A fault is answered locally; nothing goes upstream.
+    fn start(config: &Rc<Self::Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault>;
+
+    /// The whole request body (empty where there is none), if [`Start::run`] asked for it.
+    ///
+    /// # Errors
+    /// A fault is answered locally; nothing goes upstream.
+    fn request_body(&mut self, _cx: &mut RequestCx<'_>, _body: Vec<u8>) -> Result<Flow, Fault> {
+        Ok(Flow::Pass)
+    }
+
+    /// The answer to a [`Flow::Call`] of the request phase, which is still held.
+    ///
+    /// # Errors
+    /// A fault is answered locally; nothing goes upstream.
+    fn request_call(&mut self, _cx: &mut RequestCx<'_>, _answer: CallAnswer) -> Result<Flow, Fault> {
+        Ok(Flow::Pass)
+    }
+
+    /// The response head, if [`Start::run`] asked for responses. Never called for our own replies.
+    ///
+    /// # Errors
+    /// A fault replaces the response.
+    fn response_head(&mut self, _cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
+        Ok(ResponseBody::Pass)
+    }
+
+    /// The whole response body, if [`ResponseBody::Whole`] was asked for; the head is still held.
+    ///
+    /// # Errors
+    /// A fault replaces the response.
+    fn response_body(&mut self, _cx: &mut ResponseCx<'_>, _body: Vec<u8>) -> Result<Flow, Fault> {
+        Ok(Flow::Pass)
+    }
+
+    /// The answer to a [`Flow::Call`] of the response phase, which is still held.
+    ///
+    /// # Errors
+    /// A fault replaces the response.
+    fn response_call(&mut self, _cx: &mut ResponseCx<'_>, _answer: CallAnswer) -> Result<Flow, Fault> {
+        Ok(Flow::Pass)
+    }
+
+    /// One piece of a streamed response, if [`ResponseBody::Chunks`] was asked for. What is not
+    /// written to `out` is not sent. `end` marks the last call; its piece may be empty.
+    fn response_chunk(&mut self, _cx: &StreamCx<'_>, chunk: &[u8], _end: bool, out: &mut Vec<u8>) {
+        out.extend_from_slice(chunk);
+    }
+
+    /// Exactly once, however the exchange ended.
+    fn end(self, _cx: &StreamCx<'_>, _how: End) {}
+
+    /// The reply to a fault, in the protocol of the client that asked.
+    fn refuse(request: &Head, fault: &Fault) -> LocalReply {
+        crate::llm::error::reply(request, fault)
+    }
+}
+
+/// What a plugin wants with a request.
+#[derive(Debug)]
+pub enum Start<F> {
+    /// Nothing: head and bodies pass untouched and no further method is called.
+    Inactive,
+    /// Go on with this state.
+    Run {
+        /// The state of the exchange.
+        filter: F,
+        /// What is to be done with the request body.
+        body: RequestBody,
+        /// Whether [`Filter::response_head`] is to be called. The driver then asks the upstream for
+        /// an unencoded answer.
+        response: bool,
+    },
+    /// Answer at once.
+    Reply(LocalReply),
+}
+
+/// What a plugin wants of a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestBody {
+    /// It passes unread; the head leaves at once.
+    Pass,
+    /// All of it, up to this many bytes; the head waits. More is a 413.
+    Whole {
+        /// Bytes; it must not exceed Envoy's own buffer limit.
+        limit: usize,
+    },
+}
+
+/// What a plugin wants of a response body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseBody {
+    /// It passes unread; the head leaves at once, with its edits.
+    Pass,
+    /// All of it, up to this many bytes; the head waits. More is a 502.
+    Whole {
+        /// Bytes; it must not exceed Envoy's own buffer limit.
+        limit: usize,
+    },
+    /// Piece by piece, rewritten as it comes; the head leaves at once, without `content-length`.
+    Chunks,
+}
+
+/// How a held phase goes on.
+#[derive(Debug)]
+pub enum Flow {
+    /// With its body as it came.
+    Pass,
+    /// With this body instead. Where there was none to replace, it is a fault of the plugin.
+    Send(Vec<u8>),
+    /// Not yet: call a service first, then see its answer.
+    Call(Callout),
+    /// With a local reply.
+    Reply(LocalReply),
+}
+
+/// A request to a service, made while a phase is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// Name of the Envoy cluster.
+    pub cluster: String,
+    /// `:method`, `:path`, `:authority` and fields.
+    pub headers: Vec<(String, String)>,
+    /// The body, if any.
+    pub body: Vec<u8>,
+    /// How long to wait for the whole answer.
+    pub timeout: Duration,
+    /// The answer's body is cut at this many bytes.
+    pub max_answer_bytes: usize,
+}
+
+/// What came of a [`Callout`].
+#[derive(Debug)]
+pub enum CallAnswer {
+    /// An answer. Envoy itself answers 504 after a time-out and 503 where it could not connect.
+    Answered {
+        /// Its head.
+        head: Head,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// No answer: the stream broke, or the call could not be made at all.
+    Failed(HostError),
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The response was complete.
+    Complete,
+    /// The plugin answered itself.
+    Replied,
+    /// The client left, or the upstream broke off.
+    Aborted,
+}
+
+/// What a plugin sees while the request is held.
+pub struct RequestCx<'a> {
+    /// The request head; edits take effect when the request is released.
+    pub head: &'a mut Head,
+    /// Whether a body follows.
+    pub has_body: bool,
+    /// Clock, randomness, metrics, properties, shared data.
+    pub env: &'a dyn Env,
+}
+
+/// What a plugin sees while the response is held.
+pub struct ResponseCx<'a> {
+    /// The request head, as it left.
+    pub request: &'a Head,
+    /// The response head; edits take effect when the response is released.
+    pub head: &'a mut Head,
+    /// Whether a body follows.
+    pub has_body: bool,
+    /// Clock, randomness, metrics, properties, shared data.
+    pub env: &'a dyn Env,
+}
+
+impl ResponseCx<'_> {
+    /// The status code, 0 where it cannot be read.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.head.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    /// Whether the upstream sent this response, rather than Envoy or another filter.
+    #[must_use]
+    pub fn is_from_upstream(&self) -> bool {
+        self.env.property(&["response", "code_details"]).as_deref() == Some(b"via_upstream")
+    }
+}
+
+/// What a plugin sees when both heads have left.
+pub struct StreamCx<'a> {
+    /// The request head, as it left.
+    pub request: &'a Head,
+    /// The response head, as it left; empty where none came.
+    pub response: &'a Head,
+    /// Clock, randomness, metrics, properties, shared data.
+    pub env: &'a dyn Env,
+}

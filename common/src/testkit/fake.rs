@@ -1,0 +1,195 @@
+//! The state of a fake Envoy, behind the traits of the real one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::filter::Callout;
+use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
+use crate::http::LocalReply;
+use crate::http::head::{Change, to_pairs};
+
+/// Buffer limit of a fake Envoy, the default of a real one.
+pub const SHARED_LIMIT: usize = 1 << 20;
+
+pub(super) type Fields = Vec<(String, Vec<u8>)>;
+
+/// One stream's worth of Envoy. Clock and randomness are plain fields.
+pub struct FakeEnvoy {
+    /// What [`Env::now`] says.
+    pub now: Cell<SystemTime>,
+    /// What [`Env::monotonic`] says.
+    pub monotonic: Cell<Duration>,
+    /// What [`Env::random`] says next; it counts up.
+    pub random: Cell<u64>,
+    /// Properties by their path joined with dots.
+    pub properties: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// Shared data with its write tokens.
+    pub shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// Log lines so far.
+    pub log: RefCell<Vec<(LogLevel, String)>>,
+    /// Metrics by name.
+    pub metrics: RefCell<Vec<(String, i64)>>,
+    /// Calls made so far, in order; a call's token is its place.
+    pub calls: RefCell<Vec<Callout>>,
+    /// Clusters that calls cannot reach.
+    pub dead_clusters: Vec<String>,
+    pub(super) heads: RefCell<[Fields; 3]>,
+    pub(super) bodies: RefCell<[Vec<u8>; 3]>,
+    /// Whether bytes of that body have been held back by a Pause.
+    pub(super) buffered: Cell<[bool; 2]>,
+    pub(super) reply: RefCell<Option<LocalReply>>,
+    pub(super) resumed: Cell<[u32; 2]>,
+}
+
+impl Default for FakeEnvoy {
+    fn default() -> Self {
+        Self {
+            now: Cell::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
+            monotonic: Cell::default(),
+            random: Cell::default(),
+            properties: RefCell::default(),
+            shared: RefCell::default(),
+            log: RefCell::default(),
+            metrics: RefCell::default(),
+            calls: RefCell::default(),
+            dead_clusters: Vec::new(),
+            heads: RefCell::default(),
+            bodies: RefCell::default(),
+            buffered: Cell::default(),
+            reply: RefCell::default(),
+            resumed: Cell::default(),
+        }
+    }
+}
+
+pub(super) fn map_index(map: Map) -> usize {
+    match map {
+        Map::Request => 0,
+        Map::Response => 1,
+        Map::Call => 2,
+    }
+}
+
+pub(super) fn body_index(body: Body) -> usize {
+    match body {
+        Body::Request => 0,
+        Body::Response => 1,
+        Body::Call => 2,
+    }
+}
+
+impl Env for FakeEnvoy {
+    fn now(&self) -> SystemTime {
+        self.now.get()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.monotonic.get()
+    }
+
+    fn random(&self) -> u64 {
+        let value = self.random.get();
+        self.random.set(value.wrapping_add(1));
+        value
+    }
+
+    fn log(&self, level: LogLevel, message: fmt::Arguments<'_>) {
+        self.log.borrow_mut().push((level, message.to_string()));
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.properties.borrow().get(&path.join(".")).cloned()
+    }
+
+    fn set_property(&self, key: &str, value: &[u8]) {
+        self.properties.borrow_mut().insert(key.into(), value.into());
+    }
+
+    fn shared(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.shared.borrow().get(key).cloned()
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], token: Option<u32>) -> Result<(), CasMismatch> {
+        let mut shared = self.shared.borrow_mut();
+        let current = shared.get(key).map_or(0, |(_, token)| *token);
+        if token.is_some_and(|token| token != 0 && token != current) {
+            return Err(CasMismatch);
+        }
+        shared.insert(key.into(), (value.into(), current + 1));
+        Ok(())
+    }
+
+    fn metric(&self, _kind: MetricKind, name: &str) -> Option<MetricId> {
+        let mut metrics = self.metrics.borrow_mut();
+        let at = metrics.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            metrics.push((name.into(), 0));
+            metrics.len() - 1
+        });
+        u32::try_from(at).ok().map(MetricId)
+    }
+
+    fn add(&self, metric: MetricId, delta: i64) {
+        if let Some((_, value)) = self.metrics.borrow_mut().get_mut(metric.0 as usize) {
+            *value += delta;
+        }
+    }
+
+    fn record(&self, metric: MetricId, value: u64) {
+        if let Some((_, current)) = self.metrics.borrow_mut().get_mut(metric.0 as usize) {
+            *current = i64::try_from(value).unwrap_or(i64::MAX);
+        }
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "three heads, three bodies and two directions, by enum")]
+impl Host for FakeEnvoy {
+    fn pairs(&self, map: Map) -> Result<Vec<u8>, HostError> {
+        let heads = self.heads.borrow();
+        Ok(to_pairs(heads[map_index(map)].iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))))
+    }
+
+    fn change(&self, map: Map, change: &Change<'_>) -> Result<(), HostError> {
+        let fields = &mut self.heads.borrow_mut()[map_index(map)];
+        fields.retain(|(name, _)| name != change.name);
+        fields.extend(change.values.iter().map(|value| (change.name.to_owned(), value.clone())));
+        Ok(())
+    }
+
+    fn body(&self, body: Body, max: usize) -> Result<Vec<u8>, HostError> {
+        let bodies = self.bodies.borrow();
+        let bytes = &bodies[body_index(body)];
+        Ok(bytes.iter().copied().take(max).collect())
+    }
+
+    fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        let index = body_index(body);
+        let held = index < 2 && self.buffered.get()[index];
+        assert!(!held || bytes.len() <= SHARED_LIMIT, "rule 4: Envoy dies of a buffered write of {} bytes", bytes.len());
+        self.bodies.borrow_mut()[index] = bytes.into();
+        Ok(())
+    }
+
+    fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
+        let before = self.reply.replace(Some(reply.clone()));
+        assert!(before.is_none(), "a second local reply: {reply:?}");
+        Ok(())
+    }
+
+    fn resume(&self, body: Body) -> Result<(), HostError> {
+        let mut resumed = self.resumed.get();
+        resumed[body_index(body)] += 1;
+        self.resumed.set(resumed);
+        Ok(())
+    }
+
+    fn call(&self, callout: &Callout) -> Result<u32, HostError> {
+        if self.dead_clusters.contains(&callout.cluster) {
+            return Err(HostError::BadArgument);
+        }
+        let mut calls = self.calls.borrow_mut();
+        calls.push(callout.clone());
+        u32::try_from(calls.len() - 1).map_err(|_| HostError::Internal)
+    }
+}

@@ -1,0 +1,225 @@
+//! A filter that does what its configuration says: one switch for each thing the driver can do, so
+//! that the host rules can be tried on a real Envoy without a product plugin.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use common::config::{ConfigError, Secret, Section};
+use common::filter::{
+    CallAnswer, Callout, End, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx,
+    Start, StreamCx,
+};
+use common::http::{Fault, LocalReply};
+use serde::Deserialize;
+
+common::plugin!(Probe);
+
+/// What to do with an exchange. Everything absent is left alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    /// Take the request body whole, up to this many bytes.
+    request_limit: Option<usize>,
+    /// Replace the request body.
+    request_body: Option<NewBody>,
+    /// Set on the request; an empty value removes the header.
+    request_headers: BTreeMap<String, String>,
+    /// Call a service while the request is held.
+    request_call: Option<Call>,
+    /// What to do with responses: `pass`, `chunks` or `whole`.
+    response: Option<Mode>,
+    /// Limit of a whole response.
+    response_limit: usize,
+    /// Replace the response body.
+    response_body: Option<NewBody>,
+    /// Set on the response; an empty value removes the header.
+    response_headers: BTreeMap<String, String>,
+    /// Call a service while the response is held.
+    response_call: Option<Call>,
+    /// Sent after the last piece of a streamed response.
+    response_tail: String,
+    /// Answer at once with this status.
+    reply: Option<u16>,
+    /// Copy this request header into the response, as `x-request-header`.
+    echo_header: Option<String>,
+    /// Put the wall clock, the monotonic clock, a random number and this variable into request headers.
+    surroundings: Option<Secret>,
+    /// Trap on a request with the header `x-trap`.
+    trap: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Mode {
+    Pass,
+    Chunks,
+    Whole,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NewBody {
+    /// This text…
+    text: String,
+    /// …so many times.
+    times: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Call {
+    cluster: String,
+    path: String,
+    /// Answer the client with the service's status instead of going on.
+    #[serde(default)]
+    reply: bool,
+    timeout_ms: u64,
+}
+
+impl NewBody {
+    fn bytes(&self) -> Vec<u8> {
+        self.text.repeat(self.times).into_bytes()
+    }
+}
+
+impl Call {
+    fn callout(&self) -> Callout {
+        let fields = [(":method", "GET"), (":path", self.path.as_str()), (":authority", "service")];
+        Callout {
+            cluster: self.cluster.clone(),
+            headers: fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            body: Vec::new(),
+            timeout: Duration::from_millis(self.timeout_ms),
+            max_answer_bytes: 1 << 20,
+        }
+    }
+}
+
+/// The state of an exchange.
+pub struct Probe {
+    config: Rc<Config>,
+}
+
+impl Filter for Probe {
+    const NAME: &'static str = "probe";
+    const BROKEN_CONFIG_REFUSES: bool = true;
+    type Config = Config;
+
+    fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {
+        section.read()
+    }
+
+    fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
+        if config.trap && cx.head.has("x-trap") {
+            trap();
+        }
+        if let Some(status) = config.reply {
+            return Ok(Start::Reply(LocalReply::json(status, "{\"from\":\"probe\"}", "probe_reply")));
+        }
+        if let Some(variable) = &config.surroundings {
+            surroundings(cx, variable.reveal());
+        }
+        edit(cx.head, &config.request_headers);
+        let body = match config.request_limit {
+            Some(limit) => RequestBody::Whole { limit },
+            None => RequestBody::Pass,
+        };
+        let filter = Self { config: Rc::clone(config) };
+        Ok(Start::Run { filter, body, response: config.response.is_some() })
+    }
+
+    fn request_body(&mut self, cx: &mut RequestCx<'_>, _body: Vec<u8>) -> Result<Flow, Fault> {
+        match &self.config.request_call {
+            Some(call) => Ok(Flow::Call(call.callout())),
+            None => Ok(send(self.config.request_body.as_ref().filter(|_| cx.has_body))),
+        }
+    }
+
+    fn request_call(&mut self, cx: &mut RequestCx<'_>, answer: CallAnswer) -> Result<Flow, Fault> {
+        cx.head.set("x-call", describe(&answer));
+        if self.config.request_call.as_ref().is_some_and(|call| call.reply) {
+            return Ok(Flow::Reply(LocalReply::json(403, describe(&answer), "probe_call_reply")));
+        }
+        Ok(send(self.config.request_body.as_ref().filter(|_| cx.has_body)))
+    }
+
+    fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
+        edit(cx.head, &self.config.response_headers);
+        if let Some(value) = self.config.echo_header.as_ref().and_then(|name| cx.request.get(name)) {
+            cx.head.set("x-request-header", value);
+        }
+        Ok(match self.config.response {
+            Some(Mode::Chunks) => ResponseBody::Chunks,
+            Some(Mode::Whole) => ResponseBody::Whole { limit: self.config.response_limit },
+            Some(Mode::Pass) | None => ResponseBody::Pass,
+        })
+    }
+
+    fn response_body(&mut self, cx: &mut ResponseCx<'_>, _body: Vec<u8>) -> Result<Flow, Fault> {
+        match &self.config.response_call {
+            Some(call) => Ok(Flow::Call(call.callout())),
+            None => Ok(send(self.config.response_body.as_ref().filter(|_| cx.has_body))),
+        }
+    }
+
+    fn response_call(&mut self, cx: &mut ResponseCx<'_>, answer: CallAnswer) -> Result<Flow, Fault> {
+        cx.head.set("x-call", describe(&answer));
+        if self.config.response_call.as_ref().is_some_and(|call| call.reply) {
+            return Ok(Flow::Reply(LocalReply::json(451, describe(&answer), "probe_call_reply")));
+        }
+        Ok(send(self.config.response_body.as_ref().filter(|_| cx.has_body)))
+    }
+
+    fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
+        out.extend(chunk.iter().map(u8::to_ascii_uppercase));
+        if end {
+            out.extend_from_slice(self.config.response_tail.as_bytes());
+        }
+    }
+
+    fn end(self, cx: &StreamCx<'_>, how: End) {
+        let name = format!("probe_ended_{}", format!("{how:?}").to_ascii_lowercase());
+        if let Some(counter) = cx.env.metric(MetricKind::Counter, &name) {
+            cx.env.add(counter, 1);
+        }
+        cx.env.log(LogLevel::Info, format_args!("probe: ended {how:?}"));
+    }
+}
+
+fn edit(head: &mut common::http::Head, edits: &BTreeMap<String, String>) {
+    for (name, value) in edits {
+        if value.is_empty() {
+            head.remove(name);
+        } else {
+            head.set(name, value.as_str());
+        }
+    }
+}
+
+fn send(body: Option<&NewBody>) -> Flow {
+    body.map_or(Flow::Pass, |body| Flow::Send(body.bytes()))
+}
+
+fn describe(answer: &CallAnswer) -> String {
+    match answer {
+        CallAnswer::Answered { head, body } => {
+            format!("{} {}", head.get_str(":status").unwrap_or("?"), String::from_utf8_lossy(body))
+        }
+        CallAnswer::Failed(error) => format!("failed {error}"),
+    }
+}
+
+fn surroundings(cx: &mut RequestCx<'_>, variable: &str) {
+    let seconds = cx.env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (monotonic, random) = (cx.env.monotonic().as_nanos(), cx.env.random());
+    cx.head.set("x-now", seconds.to_string());
+    cx.head.set("x-monotonic", monotonic.to_string());
+    cx.head.set("x-random", random.to_string());
+    cx.head.set("x-variable", variable);
+}
+
+#[expect(clippy::panic, reason = "this is what the switch is for")]
+fn trap() {
+    panic!("probe: trapped as told");
+}
