@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod filter;
+pub mod framing;
 #[cfg(target_arch = "wasm32")]
 pub mod host;
 pub mod http;

@@ -1,0 +1,328 @@
+//! Server-sent events: an incremental decoder and a writer.
+//!
+//! The rules are those of the [HTML standard](https://html.spec.whatwg.org/multipage/server-sent-events.html),
+//! with three differences that LLM vendors make necessary: bytes that are no UTF-8 are kept as they
+//! are, an event that the stream ends in without its blank line still counts, and comments are kept,
+//! because some vendors put a status there.
+
+use memchr::memchr2;
+
+use super::FrameError;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One event. Its buffers are reused for the next one.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The `event:` field.
+    pub name: Option<Vec<u8>>,
+    /// All `data:` lines, joined by line feeds; `None` where the event had none.
+    pub data: Option<Vec<u8>>,
+    /// The `id:` field.
+    pub id: Option<Vec<u8>>,
+    /// The `retry:` field, as it came.
+    pub retry: Option<Vec<u8>>,
+    /// The last comment line of the event, without its colon.
+    pub comment: Option<Vec<u8>>,
+}
+
+impl Event {
+    /// The data, empty where there was none.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        self.data.as_deref().unwrap_or_default()
+    }
+
+    /// Whether this is the end marker of OpenAI's dialect.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.data().trim_ascii() == b"[DONE]"
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { name, data, id, retry, comment } = self;
+        [name, data, id, retry, comment].iter().all(|field| field.is_none())
+    }
+
+    /// Takes one line, without its ending, into the event.
+    fn take(&mut self, line: &[u8]) {
+        let (field, value) = match line.iter().position(|byte| *byte == b':') {
+            // Position is inside the line, so both halves exist.
+            Some(colon) => line.split_at_checked(colon).unwrap_or((line, &[])),
+            None => (line, &[][..]),
+        };
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" => match &mut self.data {
+                Some(data) => {
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
+                }
+                None => self.data = Some(value.to_vec()),
+            },
+            b"event" => self.name = Some(value.to_vec()),
+            b"id" => self.id = Some(value.to_vec()),
+            b"retry" => self.retry = Some(value.to_vec()),
+            b"" => self.comment = Some(value.to_vec()),
+            // The standard: a field of another name is ignored.
+            _ => {}
+        }
+    }
+}
+
+/// Bytes in, events out.
+#[derive(Debug)]
+pub struct Decoder {
+    /// The line that has begun and not ended.
+    line: Vec<u8>,
+    event: Event,
+    /// Bytes of the event so far, for the limit.
+    size: usize,
+    limit: usize,
+    /// The last byte was a carriage return: a line feed that follows belongs to it.
+    after_return: bool,
+    /// No line has been ended yet, so a byte order mark may stand at the beginning.
+    at_start: bool,
+}
+
+impl Decoder {
+    /// A decoder whose events may have up to `limit` bytes, line endings not counted.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { line: Vec::new(), event: Event::default(), size: 0, limit, after_return: false, at_start: true }
+    }
+
+    /// Takes the next piece of the stream and hands every event that ends in it to `on_event`.
+    ///
+    /// # Errors
+    /// An event is longer than the limit. The stream cannot be read any further.
+    pub fn push(&mut self, mut bytes: &[u8], on_event: &mut dyn FnMut(&Event)) -> Result<(), FrameError> {
+        while let Some((&first, rest)) = bytes.split_first() {
+            if std::mem::take(&mut self.after_return) && first == b'\n' {
+                bytes = rest;
+                continue;
+            }
+            let Some((line, ending)) = memchr2(b'\n', b'\r', bytes).and_then(|at| bytes.split_at_checked(at)) else {
+                self.grow(bytes.len())?;
+                self.line.extend_from_slice(bytes);
+                return Ok(());
+            };
+            self.grow(line.len())?;
+            self.after_return = ending.first() == Some(&b'\r');
+            bytes = ending.get(1..).unwrap_or_default();
+            if self.line.is_empty() {
+                self.end_line(line, on_event);
+            } else {
+                let mut whole = std::mem::take(&mut self.line);
+                whole.extend_from_slice(line);
+                self.end_line(&whole, on_event);
+                whole.clear();
+                self.line = whole;
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream has ended. An event without its blank line is handed out all the same.
+    pub fn finish(&mut self, on_event: &mut dyn FnMut(&Event)) {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.end_line(&line, on_event);
+        }
+        self.end_event(on_event);
+    }
+
+    /// Whether an event has begun and not ended.
+    #[must_use]
+    pub fn is_inside_event(&self) -> bool {
+        !self.line.is_empty() || !self.event.is_empty()
+    }
+
+    fn grow(&mut self, by: usize) -> Result<(), FrameError> {
+        self.size = self.size.saturating_add(by);
+        if self.size > self.limit { Err(FrameError::TooLong { limit: self.limit }) } else { Ok(()) }
+    }
+
+    fn end_line(&mut self, line: &[u8], on_event: &mut dyn FnMut(&Event)) {
+        let line = match std::mem::take(&mut self.at_start) {
+            true => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+            false => line,
+        };
+        if line.is_empty() {
+            self.end_event(on_event);
+        } else {
+            self.event.take(line);
+        }
+    }
+
+    fn end_event(&mut self, on_event: &mut dyn FnMut(&Event)) {
+        self.size = 0;
+        if !self.event.is_empty() {
+            on_event(&self.event);
+            self.event = Event::default();
+        }
+    }
+}
+
+/// Writes an event of another dialect: its name, if any, and one line of data.
+pub fn write(out: &mut Vec<u8>, name: Option<&str>, data: &[u8]) {
+    if let Some(name) = name {
+        field(out, b"event", name.as_bytes());
+    }
+    write_data(out, data);
+    out.push(b'\n');
+}
+
+/// Writes an event again, with other data and all else that it came with.
+pub fn rewrite(out: &mut Vec<u8>, event: &Event, data: &[u8]) {
+    if let Some(name) = &event.name {
+        field(out, b"event", name);
+    }
+    if let Some(id) = &event.id {
+        field(out, b"id", id);
+    }
+    if let Some(retry) = &event.retry {
+        field(out, b"retry", retry);
+    }
+    write_data(out, data);
+    out.push(b'\n');
+}
+
+/// Writes the end marker of OpenAI's dialect.
+pub fn write_done(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: [DONE]\n\n");
+}
+
+/// Data with line feeds takes one line for each.
+fn write_data(out: &mut Vec<u8>, data: &[u8]) {
+    for line in data.split(|byte| *byte == b'\n') {
+        field(out, b"data", line);
+    }
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
+        let mut decoder = Decoder::new(1 << 16);
+        let mut events = Vec::new();
+        for piece in pieces {
+            decoder.push(piece, &mut |event| events.push(event.clone())).unwrap();
+        }
+        decoder.finish(&mut |event| events.push(event.clone()));
+        events
+    }
+
+    /// The data of each event, and the same however the text is cut in two or into single bytes.
+    fn check(text: impl AsRef<[u8]>, expected: &[&str]) {
+        let text = text.as_ref();
+        let whole = decode([text]);
+        let data: Vec<_> = whole.iter().map(|event| String::from_utf8_lossy(event.data()).into_owned()).collect();
+        assert_eq!(data, expected);
+        for cut in 0..=text.len() {
+            assert_eq!(decode([&text[..cut], &text[cut..]]), whole, "cut at {cut}");
+        }
+        assert_eq!(decode(text.chunks(1)), whole, "in single bytes");
+    }
+
+    #[test]
+    fn events_end_at_a_blank_line_whatever_ends_lines() {
+        check("data: a\n\ndata: b\n\n", &["a", "b"]);
+        check("data: a\r\n\r\ndata: b\r\n\r\n", &["a", "b"]);
+        check("data: a\r\rdata: b\r\r", &["a", "b"]);
+        check("data: a\r\n\ndata: b\n\r\n", &["a", "b"]);
+    }
+
+    #[test]
+    fn an_event_without_its_blank_line_still_counts() {
+        check("data: a\n\ndata: [DONE]", &["a", "[DONE]"]);
+        check("data: a\n", &["a"]);
+    }
+
+    #[test]
+    fn data_lines_are_joined() {
+        check("data: a\ndata: b\ndata:\n\n", &["a\nb\n"]);
+    }
+
+    #[test]
+    fn one_leading_space_belongs_to_the_syntax() {
+        check("data:a\n\ndata:  b\n\n", &["a", " b"]);
+    }
+
+    #[test]
+    fn a_line_without_colon_is_a_field_without_value() {
+        check("data\n\ngarbage\n\ndata: a\n\n", &["", "a"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_at_the_beginning_only() {
+        check("\u{feff}data: a\n\n\u{feff}data: b\n\ndata: c\n\n", &["a", "c"]);
+    }
+
+    #[test]
+    fn split_multibyte_characters_and_invalid_bytes_survive() {
+        check("data: grüße 🌍\n\n", &["grüße 🌍"]);
+        assert_eq!(decode([&b"data: \xff\xfe\n\n"[..]])[0].data(), b"\xff\xfe");
+    }
+
+    #[test]
+    fn other_fields_and_comments_are_kept() {
+        let events = decode([&b":HTTP_STATUS/400\nid: 7\nevent: error\nretry: 10\ndata: {}\n\n: ping\n\n"[..]]);
+        assert_eq!(events.len(), 2);
+        let first = &events[0];
+        assert_eq!(first.comment.as_deref(), Some(&b"HTTP_STATUS/400"[..]));
+        assert_eq!((first.id.as_deref(), first.retry.as_deref()), (Some(&b"7"[..]), Some(&b"10"[..])));
+        assert_eq!(first.name.as_deref(), Some(&b"error"[..]));
+        assert_eq!((events[1].data.as_deref(), events[1].comment.as_deref()), (None, Some(&b"ping"[..])));
+    }
+
+    #[test]
+    fn blank_lines_alone_are_no_events() {
+        check("\n\n\r\n\r\r\n", &[]);
+    }
+
+    #[test]
+    fn an_endless_event_is_an_error_in_any_cut() {
+        let text = [&b"data: "[..], &[b'x'; 100]].concat();
+        for size in [1, 7, 200] {
+            let mut decoder = Decoder::new(64);
+            let result = text.chunks(size).try_for_each(|piece| decoder.push(piece, &mut |_| {}));
+            assert_eq!(result, Err(FrameError::TooLong { limit: 64 }));
+        }
+        let mut lines = Decoder::new(64);
+        assert!(lines.push(&b"data: x\n".repeat(20), &mut |_| {}).is_err(), "many short lines are one long event");
+    }
+
+    #[test]
+    fn the_limit_is_for_each_event_alone() {
+        let mut decoder = Decoder::new(64);
+        let mut count = 0;
+        decoder.push(&b"data: 0123456789\n\n".repeat(1000), &mut |_| count += 1).unwrap();
+        assert_eq!(count, 1000);
+    }
+
+    #[test]
+    fn a_written_event_reads_the_same() {
+        let mut out = Vec::new();
+        write(&mut out, Some("delta"), b"{\"a\":1}");
+        let event = Event { id: Some(b"7".to_vec()), data: Some(b"x".to_vec()), ..Event::default() };
+        rewrite(&mut out, &event, b"two\nlines");
+        write_done(&mut out);
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "event: delta\ndata: {\"a\":1}\n\nid: 7\ndata: two\ndata: lines\n\ndata: [DONE]\n\n"
+        );
+        let events = decode([out.as_slice()]);
+        assert_eq!(events[1].data(), b"two\nlines");
+        assert!(events[2].is_done());
+    }
+}

@@ -1,0 +1,5 @@
+//! What vendors publish: their APIs, their dialects, the shapes of their errors.
+
+pub mod api;
+pub mod dialect;
+pub mod error;
