@@ -17,10 +17,16 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub mod apt;
+pub mod bench;
+pub mod client;
 pub mod envoy;
 pub mod lock;
+pub mod scenario;
 pub mod tidy;
 pub mod toolchain;
+pub mod upstream;
+pub mod vendor;
+mod wire;
 
 /// The folder of the workspace manifest.
 ///

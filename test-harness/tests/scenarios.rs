@@ -1,5 +1,5 @@
 //! Every scenario of every plugin on a real Envoy, each case a test of its own name.
-#![allow(clippy::print_stderr, reason = "a file's report belongs on the screen of whoever runs it")]
+#![allow(clippy::print_stderr, reason = "how long each file took belongs on the screen of whoever runs it")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ fn main() -> ExitCode {
                 let name = scenario.name();
                 let cases = scenario.case_names().into_iter().map(|case| trial_name(&name, &case));
                 let names: Vec<String> = cases.collect();
-                let selected: Vec<String> = names.iter().filter(|name| selects(&arguments, name)).cloned().collect();
+                let selected: Vec<String> =
+                    names.iter().filter(|name| selects(&arguments, name)).cloned().collect();
                 trials.extend(names.into_iter().map(|name| trial(name, &verdicts)));
                 if !selected.is_empty() {
                     to_play.push((scenario, selected));
@@ -39,7 +40,11 @@ fn main() -> ExitCode {
     }
     // Each test only waits for its verdict; one after another, they stay in the order of the files.
     let arguments = Arguments { test_threads: Some(1), ..arguments };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for line in verdicts.timings.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        eprintln!("{line}");
+    }
+    conclusion.exit_code()
 }
 
 fn trial_name(file: &str, case: &str) -> String {
@@ -49,7 +54,8 @@ fn trial_name(file: &str, case: &str) -> String {
 
 /// As libtest-mimic selects, so that nothing is played that nobody asked for.
 fn selects(arguments: &Arguments, name: &str) -> bool {
-    let fits = |filter: &String| if arguments.exact { name == filter } else { name.contains(filter.as_str()) };
+    let fits =
+        |filter: &String| if arguments.exact { name == filter } else { name.contains(filter.as_str()) };
     // `--ignored` asks for tests that are not run otherwise, and there are none.
     !arguments.ignored && arguments.filter.as_ref().is_none_or(fits) && !arguments.skip.iter().any(fits)
 }
@@ -74,6 +80,7 @@ fn broken(path: &Path, error: String) -> Trial {
 struct Verdicts {
     told: Mutex<BTreeMap<String, Outcome>>,
     changed: Condvar,
+    timings: Mutex<Vec<String>>,
 }
 
 impl Verdicts {
@@ -84,7 +91,10 @@ impl Verdicts {
 
     fn wait_for(&self, name: &str) -> Outcome {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut told = self.changed.wait_while(told, |told| !told.contains_key(name)).unwrap_or_else(PoisonError::into_inner);
+        let mut told = self
+            .changed
+            .wait_while(told, |told| !told.contains_key(name))
+            .unwrap_or_else(PoisonError::into_inner);
         told.remove(name).unwrap_or(Outcome::Skipped)
     }
 }
@@ -105,10 +115,13 @@ fn start_players(to_play: Vec<(Scenario, Vec<String>)>, verdicts: &Arc<Verdicts>
 
 fn play_file(scenario: &Scenario, selected: &[String], verdicts: &Verdicts) {
     let file = scenario.name();
-    let played = std::panic::catch_unwind(|| play(scenario, &|case| selected.contains(&trial_name(&file, case))));
+    let played =
+        std::panic::catch_unwind(|| play(scenario, &|case| selected.contains(&trial_name(&file, case))));
     match played {
         Ok(report) => {
-            eprintln!("{file}: {} cases in {:.1} s", report.cases.len(), report.took.as_secs_f64());
+            let timing =
+                format!("{file}: {} cases in {:.1} s", report.cases.len(), report.took.as_secs_f64());
+            verdicts.timings.lock().unwrap_or_else(PoisonError::into_inner).push(timing);
             for case in report.cases {
                 verdicts.tell(trial_name(&file, &case.name), case.outcome);
             }

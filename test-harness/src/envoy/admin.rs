@@ -17,6 +17,16 @@ pub(super) fn ask(admin: SocketAddr, method: &str, path: &str) -> io::Result<(u1
     parse(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer"))
 }
 
+/// A text as it may stand in a query.
+pub(super) fn query_value(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
 fn parse(answer: &[u8]) -> Option<(u16, String)> {
     let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&answer[..head_end]).to_ascii_lowercase();
@@ -50,6 +60,11 @@ mod tests {
     fn chunks_are_put_together() {
         let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nLIVE\n\r\n3\r\na\r\n\r\n0\r\n\r\n";
         assert_eq!(parse(answer), Some((200, "LIVE\na\r\n".to_owned())));
+    }
+
+    #[test]
+    fn a_regular_expression_survives_the_query() {
+        assert_eq!(query_value("^wasm.*(a|b)+$"), "%5Ewasm.%2A%28a%7Cb%29%2B%24");
     }
 
     #[test]

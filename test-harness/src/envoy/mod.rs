@@ -5,10 +5,14 @@ mod docker;
 mod process;
 pub mod provision;
 pub mod render;
+mod run_folder;
 
 use std::process::ExitCode;
 
-pub use docker::{docker_is_wanted, image as docker_image, unavailable as docker_unavailable};
+pub use docker::{
+    DOCKER_VARIABLE, IMAGE_VARIABLE, docker_image, docker_image_is_local, docker_is_wanted, docker_unavailable,
+    want_docker,
+};
 pub use process::{Envoy, Options, StartError, validate};
 pub use provision::{EnvoyBinary, Unavailable, provide, provide_or_skip};
 pub use render::{Render, RenderError, Transport};

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
+use super::docker;
 use crate::{announce, apt, lock, target_folder};
 
 /// Names the Envoy to run, and no other is tried.
@@ -63,6 +64,9 @@ fn is_required() -> bool {
 }
 
 fn look_everywhere() -> Result<EnvoyBinary, Unavailable> {
+    if docker::docker_is_wanted() {
+        return docker::in_container().map_err(|reason| Unavailable { tried: vec![reason] });
+    }
     if let Some(named) = std::env::var_os(BINARY_VARIABLE).filter(|named| !named.is_empty()) {
         return examine(Path::new(&named))
             .map_err(|reason| Unavailable { tried: vec![format!("{BINARY_VARIABLE}: {reason}")] });

@@ -64,6 +64,8 @@ pub enum Transport {
 #[derive(Debug)]
 pub struct Render {
     config: Value,
+    /// Module files that the test has named itself.
+    given: Vec<String>,
     error: Option<RenderError>,
 }
 
@@ -83,7 +85,7 @@ impl Render {
 
     /// Takes a document that is parsed already.
     pub fn from_value(config: Value) -> Self {
-        let mut render = Self { config, error: None };
+        let mut render = Self { config, given: Vec::new(), error: None };
         render.keep_to_loopback();
         render
     }
@@ -148,19 +150,18 @@ impl Render {
         if !found {
             self.unknown("Wasm file", file_name, known);
         }
+        self.given.push(path);
         self
     }
 
     /// Builds what the config loads: every file `<name>.wasm` becomes the module of that plugin, or
-    /// of that test module.
+    /// of that test module, unless [`Render::wasm`] gave it already.
     #[must_use]
     pub fn built_wasm(mut self) -> Self {
         let mut files = Vec::new();
+        let given = &self.given;
         visit(&mut self.config, &mut |object| {
-            // A path that is there already was put in by the test.
-            if let Some(file) = local_file(object).filter(|file| !Path::new(file).is_file()) {
-                files.push(base_name(file));
-            }
+            files.extend(local_file(object).filter(|file| !given.iter().any(|given| given == file)).map(base_name));
         });
         files.sort();
         files.dedup();
@@ -237,7 +238,12 @@ impl Render {
     #[must_use]
     pub fn wasm_variable(self, filter: &str, name: &str, value: &str) -> Self {
         self.edit_wasm(filter, |config| {
-            config["vm_config"]["environment_variables"]["key_values"][name] = json!(value);
+            let variables = &mut config["vm_config"]["environment_variables"];
+            variables["key_values"][name] = json!(value);
+            // Envoy refuses a variable that is both given and inherited.
+            if let Some(inherited) = variables.get_mut("host_env_keys").and_then(Value::as_array_mut) {
+                inherited.retain(|key| key != name);
+            }
         })
     }
 
@@ -284,7 +290,17 @@ impl Render {
         }
     }
 
-    /// The names of the listeners and the ports they ask for; 0 is any.
+    /// The variables of Envoy's own environment that the modules may see.
+    pub(super) fn inherited_variables(config: &mut Value) -> Vec<String> {
+        let mut names = Vec::new();
+        visit(config, &mut |object| {
+            let keys = object.pointer("/environment_variables/host_env_keys").and_then(Value::as_array);
+            names.extend(keys.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+        });
+        names
+    }
+
+    /// The ports that are not left to the system.
     pub(super) fn fixed_ports(config: &Value) -> Vec<u16> {
         let listeners = config["static_resources"]["listeners"].as_array();
         listeners
@@ -412,7 +428,7 @@ static_resources:
               config:
                 name: ai-proxy
                 configuration: { "@type": type.googleapis.com/google.protobuf.StringValue, value: "{}" }
-                vm_config: { code: { local: { filename: /etc/envoy/plugins/ai-proxy.wasm } } }
+                vm_config: { code: { local: { filename: /etc/envoy/plugins/ai-proxy.wasm } }, environment_variables: { host_env_keys: [KEY] } }
   clusters:
   - name: vendor
     type: LOGICAL_DNS
@@ -477,7 +493,8 @@ static_resources:
             .pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config")
             .unwrap();
         assert_eq!(plugin["configuration"]["value"], r#"{"provider":{"type":"openai"}}"#);
-        assert_eq!(plugin["vm_config"]["environment_variables"]["key_values"]["KEY"], "k");
+        let expected = json!({ "host_env_keys": [], "key_values": { "KEY": "k" } });
+        assert_eq!(plugin["vm_config"]["environment_variables"], expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cargo plugins`: every plugin as a finished Wasm module, and what it may weigh.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::io::{self, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;

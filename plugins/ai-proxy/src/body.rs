@@ -1,0 +1,189 @@
+//! Edits of a request body: only what must change does, every other byte stays as the client wrote it.
+
+use std::borrow::Cow;
+
+use common::http::Fault;
+use common::json::{self, JsonError, Kind, Object, Patch, Raw};
+use common::llm::api::Api;
+
+use crate::config::ActiveProvider;
+
+/// What became of a body.
+#[derive(Debug, Default)]
+pub(crate) struct Edited {
+    /// The new body, if anything changed.
+    pub(crate) body: Option<Vec<u8>>,
+    /// The client asks for a stream.
+    pub(crate) streams: bool,
+    /// The model that is asked for upstream, if the body names one or the mapping gives one.
+    pub(crate) model: Option<String>,
+}
+
+/// Whether requests of this API are one JSON object that may name a model.
+pub(crate) fn is_json(api: Api) -> bool {
+    matches!(
+        api,
+        Api::ChatCompletions
+            | Api::Completions
+            | Api::Embeddings
+            | Api::ImageGeneration
+            | Api::ImageEdit
+            | Api::ImageVariation
+            | Api::AudioSpeech
+            | Api::Responses
+            | Api::Videos
+            | Api::VideoRemix
+            | Api::FineTuningJobs
+            | Api::AnthropicMessages
+            | Api::AnthropicComplete
+            | Api::CohereRerank
+            | Api::QwenRerank
+    )
+}
+
+/// Whether a truthy `stream` of this API makes the answer a stream of events.
+pub(crate) fn may_stream(api: Api) -> bool {
+    matches!(
+        api,
+        Api::ChatCompletions
+            | Api::Completions
+            | Api::ImageGeneration
+            | Api::ImageEdit
+            | Api::Responses
+            | Api::AnthropicMessages
+            | Api::AnthropicComplete
+    )
+}
+
+/// Whether the body asks for a stream; a body that cannot be read does not.
+pub(crate) fn asks_for_stream(text: &[u8]) -> bool {
+    json::object(text).is_ok_and(|body| body.get("stream").is_some_and(is_truthy))
+}
+
+/// Maps the model, asks for usage at the end of a stream, and lets the vendor make its own edits.
+///
+/// # Errors
+/// The body is no JSON object.
+pub(crate) fn edit(
+    text: &[u8],
+    api: Api,
+    active: &ActiveProvider,
+    wants_model: bool,
+) -> Result<Edited, Fault> {
+    let body = parse(text)?;
+    let mut patch = Patch::new(text);
+    let streams = body.get("stream").is_some_and(is_truthy);
+    if api == Api::ChatCompletions && !active.profile.knows_developer {
+        name_developer_system(text, &body, &mut patch);
+    }
+    active.provider.edit(api, &body, &mut patch);
+    let model = map_model(&body, active, wants_model, &mut patch);
+    if streams && active.asks_for_usage && matches!(api, Api::ChatCompletions | Api::Completions) {
+        ask_for_usage(&body, &mut patch);
+    }
+    let body = (!patch.is_empty()).then(|| patch.finish());
+    Ok(Edited { body, streams, model })
+}
+
+fn parse(text: &[u8]) -> Result<Object<'_>, Fault> {
+    if text.is_empty() {
+        return Err(Fault::client(400, "empty_body", "the request has no body, a JSON object is expected"));
+    }
+    json::object(text).map_err(|error| match error {
+        JsonError::NotAnObject => Fault::client(400, "invalid_json", "the request body is no JSON object"),
+        error => Fault::client(400, "invalid_json", format!("the request body is not valid JSON: {error}")),
+    })
+}
+
+/// The values of `stream` that vendors and clients take for true.
+fn is_truthy(value: Raw<'_>) -> bool {
+    match value.kind() {
+        Kind::Bool => value.as_bool() == Some(true),
+        Kind::Number => {
+            let digits = value.text().iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
+            digits.copied().any(|byte| byte.is_ascii_digit() && byte != b'0')
+        }
+        Kind::String => value.as_str().is_some_and(|text| {
+            text == "1" || text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("t")
+        }),
+        _ => false,
+    }
+}
+
+/// `developer` is OpenAI's newer name of the role `system`; other vendors refuse it.
+fn name_developer_system(text: &[u8], body: &Object<'_>, patch: &mut Patch<'_>) {
+    if memchr::memmem::find(text, b"\"developer\"").is_none() {
+        return;
+    }
+    let Some(messages) = body.get("messages").and_then(|messages| messages.elements()) else { return };
+    for message in messages.into_iter().filter_map(|message| message.object()) {
+        if message.get("role").is_some_and(|role| role.as_str().as_deref() == Some("developer")) {
+            patch.set(&message, "role", br#""system""#);
+        }
+    }
+}
+
+fn map_model(
+    body: &Object<'_>,
+    active: &ActiveProvider,
+    wants_model: bool,
+    patch: &mut Patch<'_>,
+) -> Option<String> {
+    if active.models.is_empty() && !wants_model {
+        return None;
+    }
+    let named = match body.get("model") {
+        None => Cow::Borrowed(""),
+        Some(value) if value.kind() == Kind::Null => Cow::Borrowed(""),
+        // A model that is no text is the vendor's to refuse.
+        Some(value) => value.as_str()?,
+    };
+    let mapped = active.models.map(&named);
+    if mapped != named {
+        patch.set(body, "model", &json::string(&mapped));
+    }
+    (wants_model && !mapped.is_empty()).then(|| mapped.into_owned())
+}
+
+/// Without this a vendor's stream says nothing about tokens.
+fn ask_for_usage(body: &Object<'_>, patch: &mut Patch<'_>) {
+    match body.get("stream_options") {
+        Some(options) if options.kind() == Kind::Object => {
+            if let Some(options) = options.object().filter(|options| options.get("include_usage").is_none()) {
+                patch.set(&options, "include_usage", b"true");
+            }
+        }
+        Some(options) if options.kind() != Kind::Null => {}
+        _ => patch.set(body, "stream_options", br#"{"include_usage":true}"#),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_is_truthy_as_clients_write_it() {
+        let truthy =
+            ["true", "1", "2.5", "-1", "0.1", "1e0", "\"true\"", "\"TRUE\"", "\"1\"", "\"t\"", "\"T\""];
+        let falsy = ["false", "0", "-0.0", "0e9", "null", "\"\"", "\"yes\"", "{}", "[true]"];
+        let asks = |value: &str| asks_for_stream(format!("{{\"stream\":{value}}}").as_bytes());
+        for value in truthy {
+            assert!(asks(value), "{value}");
+        }
+        for value in falsy {
+            assert!(!asks(value), "{value}");
+        }
+        assert!(!asks_for_stream(b"{}"));
+        assert!(!asks_for_stream(b"{\"stream\":true"));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_the_clients_fault() {
+        for text in ["", "not json", "[]", "\"x\"", "{\"a\":1", "{\"a\":1}x", "{\"a\":\"\u{1}\"}"] {
+            let fault = parse(text.as_bytes()).map(|_| ()).unwrap_err();
+            assert_eq!(fault.status, 400, "{text:?}");
+        }
+        assert_eq!(parse(b"{\"a\":\"\xff\"}").map(|_| ()).unwrap_err().status, 400);
+    }
+}

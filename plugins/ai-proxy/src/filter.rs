@@ -1,0 +1,253 @@
+//! The life of one exchange.
+
+use std::rc::Rc;
+
+use common::config::{ConfigError, Section};
+use common::filter::{Env, Filter, Flow, RequestBody, RequestCx, Start};
+use common::http::{Fault, Head, LocalReply, path};
+use common::llm::api::{Api, Placeholders};
+use common::llm::dialect::Dialect;
+
+use crate::body;
+use crate::config::{ActiveProvider, Config, Protocol};
+use crate::credential::{self, OriginalAuth};
+use crate::path::{Way, parameter, without};
+
+const ORIGINAL_HOST: &str = "x-envoy-original-host";
+const ORIGINAL_PATH: &str = "x-envoy-original-path";
+/// Names the cluster that was chosen before the request was readdressed; the first route reads it.
+const PINNED_CLUSTER: &str = "x-ai-pinned-cluster";
+/// Read by patched Envoys only; harmless on others.
+const FIRST_BYTE_TIMEOUT: &str = "x-envoy-upstream-rq-first-byte-timeout-ms";
+
+/// One exchange with an LLM vendor.
+pub struct AiProxy {
+    config: Rc<Config>,
+    /// `None`: the path names none.
+    api: Option<Api>,
+}
+
+impl Filter for AiProxy {
+    const NAME: &'static str = "ai-proxy";
+    const BROKEN_CONFIG_REFUSES: bool = true;
+    type Config = Config;
+
+    fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {
+        Config::load(section)
+    }
+
+    fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
+        let Some(active) = &config.active else { return Ok(Start::Inactive) };
+        let request = Addressed::of(cx.head)?;
+        if let Some(reply) = request.models_from_config(cx.head, active)? {
+            return Ok(Start::Reply(reply));
+        }
+        let way = request.way(active);
+        if way == Way::Refused {
+            return Err(request.refusal());
+        }
+        if config.pin_cluster {
+            // Before any other edit: each of them makes Envoy choose the route again.
+            pin_cluster(cx);
+        }
+        let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
+        let auth = request.api.map_or(active.profile.auth, |api| active.provider.auth(api));
+        let token = choose_token(config, active, request.api, cx.head, cx.env);
+        active.credentials.apply(cx.head, auth, token)?;
+        original_auth.apply(cx.head);
+        if let Some(authority) = &active.authority {
+            readdress(cx.head, ":authority", ORIGINAL_HOST, authority.as_str());
+        } else {
+            cx.head.remove(ORIGINAL_HOST);
+        }
+        if active.profile.times_every_request {
+            limit_first_byte(cx.head, active);
+        }
+        let reads = request.api.is_some_and(|api| wants_body(active, api, way, cx.head));
+        // A path that names the model waits for the body that says which.
+        if !(reads && way.names_model()) {
+            let model = parameter(request.query(), "model").map(|model| active.models.map(model));
+            request.send_to(cx.head, active, way, model.as_deref());
+        }
+        let body =
+            if reads { RequestBody::Whole { limit: config.max_body_bytes } } else { RequestBody::Pass };
+        let filter = Self { config: Rc::clone(config), api: request.api };
+        Ok(Start::Run { filter, body, response: false })
+    }
+
+    fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
+        let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
+        if active.protocol == Protocol::Original {
+            if body::asks_for_stream(&body) {
+                limit_first_byte(cx.head, active);
+            }
+            return Ok(Flow::Pass);
+        }
+        let way = active.paths.way(self.api);
+        let edited = body::edit(&body, api, active, way.names_model())?;
+        if edited.streams {
+            if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
+                cx.head.set("accept", "text/event-stream");
+            }
+            if body::may_stream(api) {
+                limit_first_byte(cx.head, active);
+            }
+        }
+        if way.names_model() {
+            Addressed::of(cx.head)?.send_to(cx.head, active, way, edited.model.as_deref());
+        }
+        Ok(edited.body.map_or(Flow::Pass, Flow::Send))
+    }
+}
+
+fn limit_first_byte(head: &mut Head, active: &ActiveProvider) {
+    if let Some(timeout) = &active.first_byte_timeout {
+        head.set(FIRST_BYTE_TIMEOUT, timeout.as_str());
+    }
+}
+
+/// What the client asked for, by its path.
+struct Addressed {
+    path_and_query: String,
+    api: Option<Api>,
+    places: Placeholders,
+}
+
+impl Addressed {
+    fn of(head: &Head) -> Result<Self, Fault> {
+        let path_and_query = head.original(":path").and_then(|path| std::str::from_utf8(path).ok());
+        let Some(path_and_query) = path_and_query.filter(|path| path::is_valid(path)) else {
+            return Err(Fault::client(400, "invalid_path", "the request path is malformed"));
+        };
+        let (api, places) = match Api::detect(path::split(path_and_query).0) {
+            Some((api, places)) => (Some(api), places),
+            None => (None, Placeholders::default()),
+        };
+        Ok(Self { path_and_query: path_and_query.to_owned(), api, places })
+    }
+
+    fn query(&self) -> Option<&str> {
+        path::split(&self.path_and_query).1
+    }
+
+    fn way<'a>(&self, active: &'a ActiveProvider) -> Way<'a> {
+        let way = active.paths.way(self.api);
+        match active.protocol {
+            Protocol::OpenAi => way,
+            Protocol::Original if active.paths.removes_prefix() || active.profile.keeps_original_path => {
+                Way::Kept
+            }
+            Protocol::Original if way == Way::Refused => Way::Kept,
+            Protocol::Original => way,
+        }
+    }
+
+    /// Sets the path that goes upstream.
+    fn send_to(&self, head: &mut Head, active: &ActiveProvider, way: Way<'_>, model: Option<&str>) {
+        let (path, mut query) = path::split(&self.path_and_query);
+        let stripped;
+        if active.credentials.len() > 0 && self.api.map(Dialect::of) == Some(Dialect::Gemini) {
+            // Gemini's clients may carry their key here.
+            stripped =
+                query.map(|query| without(query, |name| name == "key")).filter(|query| !query.is_empty());
+            query = stripped.as_deref();
+        }
+        let target = match way {
+            Way::Mapped(route) => {
+                active.paths.mapped(route, &self.places, query, model.unwrap_or("placeholder"))
+            }
+            Way::Kept | Way::Refused => active.paths.kept(path, query),
+        };
+        readdress(head, ":path", ORIGINAL_PATH, target);
+    }
+
+    /// The answer to a question for models that the vendor cannot answer and the configuration can.
+    fn models_from_config(&self, head: &Head, active: &ActiveProvider) -> Result<Option<LocalReply>, Fault> {
+        let (Some(models), Some(Api::Models | Api::Model)) = (&active.model_list, self.api) else {
+            return Ok(None);
+        };
+        if head.get(":method") != Some(b"GET") {
+            return Ok(None);
+        }
+        let body = if self.api == Some(Api::Models) {
+            models.all()
+        } else {
+            let name = path::split(&self.path_and_query).0.rsplit('/').next().unwrap_or_default();
+            let unknown = || Fault::client(404, "model_not_found", "the model does not exist");
+            models.one(name).ok_or_else(unknown)?
+        };
+        Ok(Some(LocalReply::json(200, body, "models_from_config")))
+    }
+
+    fn refusal(&self) -> Fault {
+        match self.api {
+            Some(api) => {
+                Fault::client(404, "unsupported_api", format!("the API {} is not available here", api.name()))
+            }
+            None => Fault::client(404, "unknown_url", "no API is available at this path"),
+        }
+    }
+}
+
+/// Sets a pseudo header, and keeps what it was where the access log and others look for it. A copy
+/// that the client sent itself is not to be believed.
+fn readdress(head: &mut Head, name: &str, original_name: &str, value: impl Into<Vec<u8>>) {
+    let value = value.into();
+    match head.original(name).filter(|original| *original != value.as_slice()) {
+        Some(original) => {
+            let original = original.to_vec();
+            head.set(original_name, original);
+        }
+        None => head.remove(original_name),
+    }
+    head.set(name, value);
+}
+
+fn pin_cluster(cx: &mut RequestCx<'_>) {
+    match cx.env.property(&["xds", "cluster_name"]) {
+        Some(cluster) => cx.head.set(PINNED_CLUSTER, cluster),
+        None => cx.head.remove(PINNED_CLUSTER),
+    }
+}
+
+/// The place of the token to use: the same for a consumer whose state a vendor keeps, else any.
+fn choose_token(
+    config: &Config,
+    active: &ActiveProvider,
+    api: Option<Api>,
+    head: &Head,
+    env: &dyn Env,
+) -> usize {
+    let tokens = active.credentials.len();
+    if tokens < 2 {
+        return 0;
+    }
+    if api.is_some_and(credential::is_stateful) {
+        let consumer =
+            config.consumer_headers.iter().find_map(|name| head.get(name).filter(|it| !it.is_empty()));
+        if let Some(consumer) = consumer {
+            return credential::place_of(consumer, tokens);
+        }
+    }
+    let tokens = tokens as u64;
+    usize::try_from(env.random().checked_rem(tokens).unwrap_or(0)).unwrap_or(0)
+}
+
+/// Whether the body has to be read: it is JSON of an API whose body this provider edits, or it says
+/// whether a limited first byte is to be expected.
+fn wants_body(active: &ActiveProvider, api: Api, way: Way<'_>, head: &Head) -> bool {
+    let edits = match active.protocol {
+        Protocol::OpenAi => matches!(way, Way::Mapped(_)) && body::is_json(api) && active.provider.edits(api),
+        Protocol::Original => {
+            active.first_byte_timeout.is_some()
+                && body::may_stream(api)
+                && !active.profile.times_every_request
+        }
+    };
+    edits && matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH")) && is_readable_json(head)
+}
+
+fn is_readable_json(head: &Head) -> bool {
+    (!head.has("content-type") || head.contains("content-type", "application/json"))
+        && !head.has("content-encoding")
+}

@@ -1,0 +1,104 @@
+//! Azure OpenAI: <https://learn.microsoft.com/azure/ai-foundry/openai/reference>.
+
+use common::config::{ConfigError, Node, Section};
+use common::llm::api::Api;
+use serde::Deserialize;
+
+use super::custom_url::{CustomUrl, rebased};
+use super::{Auth, Endpoint, Others, Profile, Provider, Query, openai};
+
+pub(super) static PROFILE: Profile = Profile {
+    auth: Auth::Header("api-key"),
+    others: Others::Refused,
+    keeps_original_path: true,
+    knows_developer: true,
+    load: super::own::<Azure>,
+    ..Profile::new(
+        "azure",
+        "",
+        &[
+            (Api::ChatCompletions, "/openai/deployments/{model}/chat/completions"),
+            (Api::Completions, "/openai/deployments/{model}/completions"),
+            (Api::Embeddings, "/openai/deployments/{model}/embeddings"),
+            (Api::ImageGeneration, "/openai/deployments/{model}/images/generations"),
+            (Api::ImageVariation, "/openai/deployments/{model}/images/variations"),
+            (Api::ImageEdit, "/openai/deployments/{model}/images/edits"),
+            (Api::AudioSpeech, "/openai/deployments/{model}/audio/speech"),
+            (Api::AudioTranscription, "/openai/deployments/{model}/audio/transcriptions"),
+            (Api::AudioTranslation, "/openai/deployments/{model}/audio/translations"),
+            (Api::Realtime, "/openai/realtime?deployment={model}"),
+            (Api::Responses, "/openai/responses"),
+            (Api::RetrieveResponse, "/openai/responses/{response_id}"),
+            (Api::CancelResponse, "/openai/responses/{response_id}/cancel"),
+            (Api::ResponseInputItems, "/openai/responses/{response_id}/input_items"),
+            (Api::Models, "/openai/models"),
+            (Api::Model, "/openai/models/{model_id}"),
+            (Api::Files, "/openai/files"),
+            (Api::RetrieveFile, "/openai/files/{file_id}"),
+            (Api::RetrieveFileContent, "/openai/files/{file_id}/content"),
+            (Api::Batches, "/openai/batches"),
+            (Api::RetrieveBatch, "/openai/batches/{batch_id}"),
+            (Api::CancelBatch, "/openai/batches/{batch_id}/cancel"),
+            (Api::FineTuningJobs, "/openai/fine_tuning/jobs"),
+            (Api::RetrieveFineTuningJob, "/openai/fine_tuning/jobs/{fine_tuning_job_id}"),
+            (Api::FineTuningJobEvents, "/openai/fine_tuning/jobs/{fine_tuning_job_id}/events"),
+            (Api::FineTuningJobCheckpoints, "/openai/fine_tuning/jobs/{fine_tuning_job_id}/checkpoints"),
+            (Api::CancelFineTuningJob, "/openai/fine_tuning/jobs/{fine_tuning_job_id}/cancel"),
+            (Api::ResumeFineTuningJob, "/openai/fine_tuning/jobs/{fine_tuning_job_id}/resume"),
+            (Api::PauseFineTuningJob, "/openai/fine_tuning/jobs/{fine_tuning_job_id}/pause"),
+            (Api::Videos, "/openai/v1/videos"),
+            (Api::RetrieveVideo, "/openai/v1/videos/{video_id}"),
+            (Api::RetrieveVideoContent, "/openai/v1/videos/{video_id}/content"),
+            (Api::VideoRemix, "/openai/v1/videos/{video_id}/remix"),
+        ],
+    )
+};
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Azure {
+    azure_service_url: String,
+}
+
+impl Provider for Azure {
+    fn profile(&self) -> &'static Profile {
+        &PROFILE
+    }
+
+    /// The URL says by its path how much of the vendor's path it fixes.
+    fn endpoint(&self, node: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
+        if self.azure_service_url.is_empty() {
+            return Err(node.error("missing azureServiceUrl in provider config"));
+        }
+        let place = node.get("azureServiceUrl");
+        let place = place.as_ref().unwrap_or(node);
+        let Some(url) = CustomUrl::parse(&self.azure_service_url) else {
+            return Err(place.error("expected a URL such as `https://name.openai.azure.com?api-version=…`"));
+        };
+        let is_v1 = url.path.ends_with("/openai/v1");
+        let has_version = url.query.split('&').any(|pair| pair.split('=').next() == Some("api-version"));
+        if !is_v1 && !has_version {
+            let shown = &self.azure_service_url;
+            return Err(
+                place.error(format!("missing api-version query parameter in azureServiceUrl: {shown}"))
+            );
+        }
+        let deployment = url.path.strip_prefix("/openai/deployments/").filter(|name| !name.contains('/'));
+        let mut endpoint = PROFILE.endpoint();
+        endpoint.authority = Some(url.authority);
+        endpoint.query = Query { fixed: url.query, drops_client: false };
+        if is_v1 {
+            endpoint.apis = rebased(&url.path, openai::PROFILE.apis);
+        } else if let Some(deployment) = deployment {
+            for (_, path) in &mut endpoint.apis {
+                *path = path.replace("{model}", deployment);
+            }
+        } else if !url.path.is_empty() {
+            // A whole path: it is the one for everything.
+            endpoint.apis.clear();
+            endpoint.elsewhere = Some(url.path);
+            endpoint.query.drops_client = true;
+        }
+        Ok(endpoint)
+    }
+}

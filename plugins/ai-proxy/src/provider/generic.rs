@@ -1,0 +1,38 @@
+//! Any vendor that needs no more than its host and a key: path and body go as the client sent them.
+
+use common::config::{ConfigError, Node, Section};
+use common::llm::api::Api;
+use serde::Deserialize;
+
+use super::{Endpoint, Keyless, Others, Profile, Provider};
+
+pub(super) static PROFILE: Profile = Profile {
+    keyless: Keyless::AsSent,
+    others: Others::Sent,
+    keeps_original_path: true,
+    times_every_request: true,
+    load: super::own::<Generic>,
+    ..Profile::new("generic", "", &[])
+};
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Generic {
+    /// Empty: the client's stays.
+    generic_host: String,
+}
+
+impl Provider for Generic {
+    fn profile(&self) -> &'static Profile {
+        &PROFILE
+    }
+
+    fn endpoint(&self, _: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
+        let authority = Some(self.generic_host.clone()).filter(|host| !host.is_empty());
+        Ok(Endpoint { authority, ..PROFILE.endpoint() })
+    }
+
+    fn edits(&self, _: Api) -> bool {
+        false
+    }
+}

@@ -1,0 +1,306 @@
+"""Drives a gateway with the official OpenAI client, as an application would.
+
+OPENAI_BASE_URL names the gateway and OPENAI_API_KEY the client's own key, which the vendor behind the
+gateway does not know. Prints `ok <name>` for each check; the exit status is 0 if all of them pass.
+"""
+
+import asyncio
+import inspect
+import json
+import math
+import sys
+import traceback
+
+import openai
+
+CHAT = "gpt-4o-mini"
+EMBEDDING = "text-embedding-3-small"
+
+CLIENT = openai.OpenAI(max_retries=0, timeout=20)
+CHECKS = []
+
+
+def check(function):
+    """Adds a check; its name is the function's."""
+    CHECKS.append(function)
+    return function
+
+
+def user(text):
+    return [{"role": "user", "content": text}]
+
+
+def tool(name, **properties):
+    parameters = {
+        "type": "object",
+        "properties": {key: {"type": kind} for key, kind in properties.items()},
+        "required": list(properties),
+    }
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+TOOLS = [tool("get_weather", city="string"), tool("get_time", city="string", exact="boolean")]
+
+
+def raises(kind, call):
+    """The exception of just this kind that the call ends in."""
+    try:
+        answer = call()
+    except openai.OpenAIError as error:
+        assert type(error) is kind, f"expected {kind.__name__}, got {error!r}"
+        return error
+    raise AssertionError(f"expected {kind.__name__}, got {answer!r}")
+
+
+def assembled(chunks):
+    """Text, calls, finish reason and usage of a streamed chat with one choice."""
+    text, calls, reason, usage = "", {}, None, None
+    for chunk in chunks:
+        assert usage is None, "something follows the usage"
+        usage = chunk.usage
+        for choice in chunk.choices:
+            text += choice.delta.content or ""
+            reason = choice.finish_reason or reason
+            for part in choice.delta.tool_calls or []:
+                call = calls.setdefault(part.index, {"id": part.id, "name": part.function.name, "arguments": ""})
+                call["arguments"] += part.function.arguments or ""
+    return text, [calls[index] for index in sorted(calls)], reason, usage
+
+
+@check
+def models_are_listed():
+    models = [model.id for model in CLIENT.models.list()]
+    assert CHAT in models and EMBEDDING in models, models
+
+
+@check
+def model_is_retrieved():
+    assert CLIENT.models.retrieve(CHAT).id == CHAT
+
+
+@check
+def chat():
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=user("Hello over there"))
+    choice = answer.choices[0]
+    assert "Hello over there" in choice.message.content, choice
+    assert choice.finish_reason == "stop", choice
+    assert answer.usage.prompt_tokens == 3, answer.usage
+    assert answer.usage.total_tokens == 3 + answer.usage.completion_tokens, answer.usage
+    assert answer._request_id, "the vendor's request id is lost"
+
+
+@check
+def chat_keeps_every_letter():
+    said = 'ä "quoted" \\ back\u2028slash 🌍 \u0007 </script>'
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=user(said))
+    assert " ".join(said.split()) in answer.choices[0].message.content, answer
+
+
+@check
+def chat_of_parts_and_choices():
+    parts = [{"type": "text", "text": "Two"}, {"type": "text", "text": "parts"}]
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=user(parts), n=2, max_completion_tokens=2)
+    assert [choice.finish_reason for choice in answer.choices] == ["length", "length"], answer
+    assert answer.usage.completion_tokens == 4, answer.usage
+
+
+@check
+def chat_of_a_long_conversation():
+    messages = user("word " * 40_000 + "end")
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=messages)
+    assert answer.usage.prompt_tokens == 40_001, answer.usage
+
+
+@check
+def chat_streamed():
+    whole = CLIENT.chat.completions.create(model=CHAT, messages=user("Stream this"))
+    stream = CLIENT.chat.completions.create(
+        model=CHAT, messages=user("Stream this"), stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    text, calls, reason, usage = assembled(chunks)
+    assert text == whole.choices[0].message.content, text
+    assert (calls, reason) == ([], "stop"), (calls, reason)
+    assert usage == whole.usage, usage
+    assert len(chunks) > 20, f"only {len(chunks)} chunks"
+
+
+@check
+def chat_streamed_and_left():
+    stream = CLIENT.chat.completions.create(model=CHAT, messages=user("Leave early"), stream=True)
+    next(iter(stream))
+    stream.close()
+    assert CLIENT.models.retrieve(CHAT).id == CHAT
+
+
+@check
+def chat_by_the_stream_helper():
+    with CLIENT.chat.completions.stream(model=CHAT, messages=user("Weather in Oslo?"), tools=TOOLS) as stream:
+        answer = stream.get_final_completion()
+    call = answer.choices[0].message.tool_calls[0]
+    assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Oslo"}), call
+
+
+@check
+def tool_calls():
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=user("Weather and time in Rome?"), tools=TOOLS)
+    choice = answer.choices[0]
+    assert choice.finish_reason == "tool_calls", choice
+    calls = [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls]
+    assert calls == [("get_weather", {"city": "Rome"}), ("get_time", {"city": "Rome", "exact": True})], calls
+
+    results = [{"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in choice.message.tool_calls]
+    answer = CLIENT.chat.completions.create(
+        model=CHAT, messages=user("Weather and time in Rome?") + [choice.message] + results, tools=TOOLS
+    )
+    assert "sunny" in answer.choices[0].message.content, answer
+
+
+@check
+def tool_calls_streamed():
+    asked = {"model": CHAT, "messages": user("Weather and time in Rome?"), "tools": TOOLS}
+    whole = CLIENT.chat.completions.create(**asked).choices[0].message.tool_calls
+    text, calls, reason, _ = assembled(CLIENT.chat.completions.create(**asked, stream=True))
+    assert (text, reason) == ("", "tool_calls"), (text, reason)
+    expected = [{"id": call.id, "name": call.function.name, "arguments": call.function.arguments} for call in whole]
+    assert calls == expected, calls
+    assert json.loads(calls[1]["arguments"]) == {"city": "Rome", "exact": True}, calls
+
+
+@check
+def tool_choice_is_kept():
+    for choice in ["required", {"type": "function", "function": {"name": "get_time"}}]:
+        answer = CLIENT.chat.completions.create(
+            model=CHAT, messages=user("Time, please"), tools=TOOLS, tool_choice=choice, parallel_tool_calls=False
+        )
+        assert [call.function.name for call in answer.choices[0].message.tool_calls] == ["get_time"], answer
+
+
+@check
+def json_schema_is_kept():
+    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
+    answer = CLIENT.chat.completions.create(
+        model=CHAT,
+        messages=user("A trip to Lima"),
+        response_format={"type": "json_schema", "json_schema": {"name": "trip", "schema": schema}},
+    )
+    assert json.loads(answer.choices[0].message.content) == {"city": "Lima", "days": 1}, answer
+
+
+@check
+def completions():
+    asked = {"model": "gpt-3.5-turbo-instruct", "prompt": "Once upon a time", "max_tokens": 20}
+    whole = CLIENT.completions.create(**asked)
+    assert "Once upon a time" in whole.choices[0].text, whole
+    chunks = list(CLIENT.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    text = "".join(choice.text for chunk in chunks for choice in chunk.choices)
+    assert text == whole.choices[0].text, text
+    assert chunks[-1].usage == whole.usage, chunks[-1]
+
+
+@check
+def embeddings():
+    answer = CLIENT.embeddings.create(model=EMBEDDING, input=["one cat", "two cats"])
+    assert [item.index for item in answer.data] == [0, 1], answer
+    for item in answer.data:
+        assert len(item.embedding) == 1536, len(item.embedding)
+        assert math.isclose(sum(x * x for x in item.embedding), 1, abs_tol=1e-3)
+    assert answer.usage.total_tokens == 4, answer.usage
+
+
+@check
+def embeddings_are_the_same_in_both_encodings():
+    vectors = []
+    for encoding in ["float", "base64"]:
+        answer = CLIENT.with_raw_response.embeddings.create(
+            model=EMBEDDING, input="one cat", dimensions=64, encoding_format=encoding
+        )
+        data = json.loads(answer.text)["data"][0]["embedding"]
+        assert isinstance(data, list if encoding == "float" else str), data
+        parsed = CLIENT.embeddings.create(model=EMBEDDING, input="one cat", dimensions=64)
+        vectors.append(data if encoding == "float" else parsed.data[0].embedding)
+    assert all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(*vectors, strict=True)), vectors
+
+
+@check
+def a_model_that_is_not_there_is_not_found():
+    for model in ["nobody", EMBEDDING]:
+        error = raises(
+            openai.NotFoundError, lambda: CLIENT.chat.completions.create(model=model, messages=user("Hello"))
+        )
+        assert (error.status_code, error.param) == (404, "model"), error
+    error = raises(openai.NotFoundError, lambda: CLIENT.models.retrieve("nobody"))
+    assert (error.code, error.type) == ("model_not_found", "invalid_request_error"), error
+
+
+@check
+def a_rate_limit_is_told_with_its_wait():
+    for stream in [False, True]:
+        error = raises(
+            openai.RateLimitError,
+            lambda: CLIENT.chat.completions.create(model="mock-rate-limited", messages=user("Hello"), stream=stream),
+        )
+        assert error.code == "rate_limit_exceeded", error
+        assert error.response.headers["retry-after"] == "1", error.response.headers
+
+
+@check
+def a_broken_vendor_is_an_error():
+    raises(
+        openai.InternalServerError,
+        lambda: CLIENT.chat.completions.create(model="mock-broken", messages=user("Hello")),
+    )
+
+
+@check
+def a_bad_parameter_is_told_by_name():
+    error = raises(
+        openai.BadRequestError,
+        lambda: CLIENT.chat.completions.create(model=CHAT, messages=user("Hello"), temperature=9),
+    )
+    assert (error.param, error.code) == ("temperature", "invalid_value"), error
+
+
+@check
+def an_unknown_path_is_not_found():
+    error = raises(openai.NotFoundError, lambda: CLIENT.post("/nothing/here", body={}, cast_to=object))
+    assert set(error.body) >= {"message", "type", "param", "code"}, error.body
+    assert error.type == "invalid_request_error", error.body
+
+
+@check
+async def async_client():
+    async with openai.AsyncOpenAI(max_retries=0, timeout=20) as client:
+
+        async def whole(text):
+            answer = await client.chat.completions.create(model=CHAT, messages=user(text))
+            return answer.choices[0].message.content
+
+        async def streamed(text):
+            stream = await client.chat.completions.create(model=CHAT, messages=user(text), stream=True)
+            chunks = [chunk async for chunk in stream]
+            return assembled(chunks)[0]
+
+        texts = [f"Number {number}" for number in range(8)]
+        answers = await asyncio.gather(*map(whole, texts))
+        streams = await asyncio.gather(*map(streamed, texts))
+        assert answers == streams, (answers, streams)
+        assert all(text in answer for text, answer in zip(texts, answers, strict=True)), answers
+
+
+def main():
+    failed = 0
+    for function in CHECKS:
+        try:
+            asyncio.run(function()) if inspect.iscoroutinefunction(function) else function()
+        except Exception:
+            failed += 1
+            print(f"FAILED {function.__name__}\n{traceback.format_exc()}", flush=True)
+        else:
+            print(f"ok {function.__name__}", flush=True)
+    print(f"openai {openai.__version__}: {len(CHECKS) - failed} of {len(CHECKS)} checks passed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+//! The filter chains that are measured, and the most each may cost.
+
+use serde_json::{Value, json};
+
+use super::BenchError;
+use super::traffic::MODEL;
+use crate::toolchain::{self, Built};
+
+/// The token that ai-proxy puts in the place of the client's.
+const VENDOR_TOKEN: &str = "sk-vendor-0123456789abcdef";
+/// The model that ai-proxy asks for where it maps the client's.
+const MAPPED_MODEL: &str = "gpt-4.1-nano-2025-04-14";
+
+/// What stands before the router.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// What the chain is called in tables.
+    pub name: String,
+    /// The one filter; none in the empty chain.
+    pub filter: Option<Filter>,
+    /// What may be said of it.
+    pub bars: Bars,
+}
+
+/// A Wasm filter and its configuration.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Its module.
+    pub module: Built,
+    /// Its configuration.
+    pub config: Value,
+    /// Texts that the upstream must find in a request, or the filter did not do its work.
+    pub upstream_sees: Vec<String>,
+}
+
+/// The most that a chain should cost; `None` where nothing is promised.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Bars {
+    /// CPU of a request of 1 KiB: points over the do-nothing filter, in percent of the empty chain.
+    pub small_points: Option<f64>,
+    /// The same at 16 KiB.
+    pub large_points: Option<f64>,
+    /// CPU of a streamed event over the empty chain, in microseconds.
+    pub event_us: Option<f64>,
+    /// Time that loading adds to Envoy's start, in milliseconds.
+    pub load_ms: Option<f64>,
+}
+
+impl Chain {
+    /// The router alone.
+    pub fn empty() -> Self {
+        Self { name: "empty chain".to_owned(), filter: None, bars: Bars::default() }
+    }
+
+    /// The harness's own filter that does nothing.
+    ///
+    /// # Errors
+    /// It could not be built.
+    pub fn do_nothing() -> Result<Self, BenchError> {
+        let module = toolchain::build_modules()?.into_iter().find(|module| module.name == "noop");
+        let module = module.ok_or_else(|| BenchError::UnknownPlugin {
+            name: "noop".to_owned(),
+            known: "none of the harness's own modules has this name".to_owned(),
+        })?;
+        let filter = Filter { module, config: json!({}), upstream_sees: Vec::new() };
+        Ok(Self { name: "do-nothing filter".to_owned(), filter: Some(filter), bars: Bars::default() })
+    }
+}
+
+/// The chains in which a plugin is measured: one for each way in which it is ordinarily used.
+pub fn plugin_chains(module: &Built) -> Vec<Chain> {
+    let chain = |use_case: &str, config: Value, upstream_sees: Vec<String>, bars: Bars| {
+        let name =
+            if use_case.is_empty() { module.name.clone() } else { format!("{}, {use_case}", module.name) };
+        Chain { name, filter: Some(Filter { module: module.clone(), config, upstream_sees }), bars }
+    };
+    let load_ms = Some(1000.0);
+    match module.name.as_str() {
+        "ai-proxy" => {
+            let bars =
+                Bars { small_points: Some(20.0), large_points: Some(30.0), event_us: Some(3.0), load_ms };
+            let provider = json!({ "type": "openai", "apiTokens": [VENDOR_TOKEN] });
+            let mut mapping = provider.clone();
+            mapping["modelMapping"] = json!({ MODEL: MAPPED_MODEL });
+            let token = format!("Bearer {VENDOR_TOKEN}");
+            vec![
+                chain("", json!({ "provider": provider }), vec![token.clone(), MODEL.to_owned()], bars),
+                chain(
+                    "model mapped",
+                    json!({ "provider": mapping }),
+                    vec![token, MAPPED_MODEL.to_owned()],
+                    bars,
+                ),
+            ]
+        }
+        // A plugin that is not in this table yet shows what it costs with nothing to do.
+        _ => vec![chain("", json!({}), Vec::new(), Bars { load_ms, ..Bars::default() })],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(name: &str) -> Built {
+        Built { name: name.to_owned(), path: "plugin.wasm".into(), size: 1, budget_kib: None }
+    }
+
+    #[test]
+    fn names_of_chains_differ() {
+        let names: Vec<String> =
+            plugin_chains(&built("ai-proxy")).into_iter().map(|chain| chain.name).collect();
+        assert_eq!(names, ["ai-proxy", "ai-proxy, model mapped"]);
+    }
+
+    #[test]
+    fn plugin_without_an_entry_is_measured_all_the_same() {
+        let chains = plugin_chains(&built("acme"));
+        assert_eq!(chains.len(), 1);
+        assert_eq!(chains[0].filter.as_ref().unwrap().config, json!({}));
+    }
+}

@@ -1,0 +1,169 @@
+//! One chain in an Envoy of its own.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::chains::{Chain, Filter};
+use super::peers::Peers;
+use super::traffic::Traffic;
+use super::{BenchError, process};
+use crate::envoy::{Envoy, EnvoyBinary, Options, Render};
+
+/// Listener and cluster.
+const GATEWAY: &str = "bench";
+
+pub(super) struct Gateway {
+    chain: String,
+    upstream_sees: Vec<String>,
+    envoy: Envoy,
+    start_time: Duration,
+    upstream: TcpListener,
+}
+
+impl Gateway {
+    /// Starts an Envoy with so many workers and waits until it is ready.
+    pub(super) fn start(binary: &EnvoyBinary, chain: &Chain, workers: u32) -> Result<Self, BenchError> {
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| {
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        });
+        let (upstream, address) = bound.map_err(BenchError::io("binding a port"))?;
+        let config = config(chain.filter.as_ref(), address);
+        let options = Options {
+            concurrency: workers,
+            // What a filter logs would be measured with it.
+            log_level: "warning".to_owned(),
+            component_log_level: "wasm:warning".to_owned(),
+            // In a container, the process to measure would not be the one started.
+            docker: false,
+            ..Options::default()
+        };
+        let start = Instant::now();
+        let envoy = Envoy::start(binary, Render::from_value(config), options)
+            .map_err(|source| BenchError::Start { chain: chain.name.clone(), source })?;
+        Ok(Self {
+            chain: chain.name.clone(),
+            upstream_sees: chain.filter.iter().flat_map(|filter| filter.upstream_sees.clone()).collect(),
+            start_time: start.elapsed(),
+            envoy,
+            upstream,
+        })
+    }
+
+    /// From the start of the process to its being ready.
+    pub(super) fn start_time(&self) -> Duration {
+        self.start_time
+    }
+
+    /// Opens so many connections, and makes sure that the filter does its work.
+    pub(super) fn connect(&self, connections: usize, traffic: &Traffic) -> Result<Peers<'_>, BenchError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.envoy.port(GATEWAY)));
+        let mut peers = self.drive(|| Peers::connect(address, connections, &self.upstream))?;
+        self.drive(|| peers.exchange(&traffic.small, &traffic.completion))?;
+        let seen = String::from_utf8_lossy(peers.last_request());
+        match self.upstream_sees.iter().find(|text| !seen.contains(text.as_str())) {
+            None => Ok(peers),
+            Some(text) => Err(BenchError::unexpected(
+                &self.chain,
+                format!("no `{text}` in what the upstream saw:\n{seen}"),
+            )),
+        }
+    }
+
+    /// Does some work with this gateway; what fails in it is said to be of this chain.
+    pub(super) fn drive<T>(&self, work: impl FnOnce() -> io::Result<T>) -> Result<T, BenchError> {
+        work().map_err(BenchError::io(&self.chain))
+    }
+
+    /// CPU time in microseconds that Envoy takes while `work` is done, for each of so many parts of it.
+    pub(super) fn cpu_us(
+        &self,
+        parts: usize,
+        work: impl FnOnce() -> io::Result<()>,
+    ) -> Result<f64, BenchError> {
+        self.drive(|| {
+            let before = process::cpu_time(self.envoy.pid())?;
+            work()?;
+            let time = process::cpu_time(self.envoy.pid())?.saturating_sub(before);
+            Ok(time.as_secs_f64() * 1e6 / parts as f64)
+        })
+    }
+
+    /// Resident memory in MiB.
+    pub(super) fn resident_mib(&self) -> Result<f64, BenchError> {
+        let bytes = self.drive(|| process::resident(self.envoy.pid()))?;
+        Ok(bytes as f64 / f64::from(1 << 20))
+    }
+}
+
+fn config(filter: Option<&Filter>, upstream: SocketAddr) -> Value {
+    json!({ "static_resources": { "listeners": [listener(filter)], "clusters": [cluster(upstream)] } })
+}
+
+fn listener(filter: Option<&Filter>) -> Value {
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+    });
+    let filters: Vec<Value> = filter.map(wasm).into_iter().chain([router]).collect();
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": GATEWAY,
+        "http_filters": filters,
+        "route_config": { "name": GATEWAY, "virtual_hosts": [{
+            "name": GATEWAY,
+            "domains": ["*"],
+            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": GATEWAY, "timeout": "0s" } }],
+        }] },
+    });
+    json!({
+        "name": GATEWAY,
+        "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": manager,
+        }] }],
+    })
+}
+
+fn wasm(filter: &Filter) -> Value {
+    let name = &filter.module.name;
+    let configuration = json!({
+        "@type": "type.googleapis.com/google.protobuf.StringValue",
+        "value": filter.config.to_string(),
+    });
+    json!({
+        "name": name,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": name,
+                "root_id": name,
+                "allow_on_headers_stop_iteration": true,
+                "failure_policy": "FAIL_RELOAD",
+                "configuration": configuration,
+                "vm_config": {
+                    "vm_id": name,
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": filter.module.path } },
+                },
+            },
+        },
+    })
+}
+
+fn cluster(upstream: SocketAddr) -> Value {
+    let address =
+        json!({ "socket_address": { "address": upstream.ip().to_string(), "port_value": upstream.port() } });
+    json!({
+        "name": GATEWAY,
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": GATEWAY,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
+        },
+    })
+}
