@@ -67,9 +67,9 @@ pub(crate) enum Protocol {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Container {
-    #[expect(dead_code, reason = "declares the key; the value is read by `active_node`")]
+    /// Declared, so that the key is known; `active_node` reads it.
     provider: IgnoredAny,
-    #[expect(dead_code, reason = "declares the key; the value is read by `active_node`")]
+    /// Declared, so that the key is known; `active_node` reads it.
     providers: IgnoredAny,
     active_provider_id: Option<String>,
     max_body_bytes: Option<usize>,
@@ -83,14 +83,11 @@ struct Container {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Settings {
-    #[expect(dead_code, reason = "declares the key; the value is read by `active_node`")]
+    /// Declared, so that the key is known; `active_node` reads it.
     id: IgnoredAny,
-    #[expect(dead_code, reason = "declares the key; the value is read by `ActiveProvider::load`")]
+    /// Declared, so that the key is known; [`ActiveProvider::load`] reads it.
     r#type: IgnoredAny,
-    #[expect(
-        dead_code,
-        reason = "limits calls for context files only; accepted because most configs carry it"
-    )]
+    /// Limits calls for context files only, of which there are none; most configurations carry it.
     timeout: IgnoredAny,
     api_tokens: Vec<Secret>,
     auth_header_key: String,
@@ -168,17 +165,18 @@ fn active_node<'a>(section: &mut Section<'a>, id: Option<&str>) -> Result<Option
         section.global().and_then(|global| present(&global, "provider").or(present(&global, "providers")))
     });
     let entries = listed.map(|listed| listed.items()).unwrap_or_default();
-    let found = entries.into_iter().find(|entry| match entry.get("id").map(|node| node.value()) {
-        Some(serde_json::Value::String(text)) => text == id,
-        Some(other) => other.to_string() == id,
-        None => false,
-    });
+    let found = entries.into_iter().find(|entry| entry.get("id").is_some_and(|node| text_of(&node) == id));
     if found.is_none() {
         let path = own.get("activeProviderId").map_or_else(String::new, |node| node.path().to_owned());
         section
             .warn(&path, format!("no provider has the id `{id}`, so the plugin leaves these requests alone"));
     }
     Ok(found)
+}
+
+/// A name, which may be written as a number.
+fn text_of(node: &Node<'_>) -> String {
+    node.value().as_str().map_or_else(|| node.value().to_string(), str::to_owned)
 }
 
 impl ActiveProvider {
@@ -188,10 +186,7 @@ impl ActiveProvider {
         }
         let kind = node.get("type").filter(|kind| !kind.value().is_null());
         let Some(kind) = kind else { return Err(node.error("missing type in provider config")) };
-        let name = match kind.value() {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let name = text_of(&kind);
         let Some(profile) = provider::find(&name) else {
             return Err(kind.error(format!("unknown provider type: {name}")));
         };

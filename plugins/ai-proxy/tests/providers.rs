@@ -1,5 +1,6 @@
 //! What is particular about single vendors, and what holds for all: cases OA, AZ, OR, OC and P of the
 //! vendor specifications, the gate, credentials, local answers.
+#![expect(clippy::unwrap_used, reason = "tests state what must hold, and a panic is the verdict")]
 
 use ai_proxy::AiProxy;
 use common::testkit::{Played, Script, load_errors};

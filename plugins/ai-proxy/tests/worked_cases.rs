@@ -1,5 +1,10 @@
 //! Worked cases of the behavioural specification, by their numbers, as far as they belong to the
 //! providers that are there. Each row shows both sides: what the client sends, what goes upstream.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests state what must hold, and a panic is the verdict"
+)]
 
 use ai_proxy::AiProxy;
 use common::testkit::{Played, Script, load_errors};

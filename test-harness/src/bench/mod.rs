@@ -9,6 +9,7 @@ mod figures;
 mod gateway;
 mod http;
 mod measure;
+mod native;
 mod options;
 mod peers;
 mod process;
@@ -101,6 +102,9 @@ pub fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn run_with(options: &Options) -> Result<(), BenchError> {
+    if options.is_native {
+        return native::run(&options.plugins, options::NATIVE_EXCHANGES);
+    }
     let chains = chains(&options.plugins)?;
     let report = measure(&chains, &options.plan())?;
     if options.is_markdown {

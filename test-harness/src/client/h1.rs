@@ -57,10 +57,10 @@ async fn write_request(
     out.write_all(&head(request, is_chunked)).await?;
     go_on.notified().await;
     for (sent, chunk) in request.pieces().iter().enumerate() {
+        chunk.wait().await;
         if request.leave == Some(Leave::AfterChunks(sent)) {
             return Ok(());
         }
-        chunk.wait().await;
         let mut framed = Vec::new();
         if is_chunked {
             write_chunk(&chunk.bytes, &mut framed);
@@ -90,10 +90,10 @@ fn head(request: &Request, is_chunked: bool) -> Vec<u8> {
     if is_chunked && !request.has("transfer-encoding") {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
-    if let Body::Whole(bytes) = &request.body {
-        if !request.has("content-length") {
-            out.extend_from_slice(format!("content-length: {}\r\n", bytes.len()).as_bytes());
-        }
+    if let Body::Whole(bytes) = &request.body
+        && !request.has("content-length")
+    {
+        out.extend_from_slice(format!("content-length: {}\r\n", bytes.len()).as_bytes());
     }
     out.extend_from_slice(b"\r\n");
     out

@@ -77,10 +77,10 @@ async fn write_body(stream: &mut SendStream<Bytes>, request: &Request, trailers:
     let pieces = request.pieces();
     let last = pieces.len().saturating_sub(1);
     for (sent, chunk) in pieces.into_iter().enumerate() {
+        chunk.wait().await;
         if request.leave == Some(Leave::AfterChunks(sent)) {
             return;
         }
-        chunk.wait().await;
         // As other clients do, so that a small body comes in one callback that ends it.
         let is_end = matches!(request.body, Body::Whole(_)) && sent == last && trailers.is_empty();
         if stream.send_data(Bytes::from(chunk.bytes), is_end).is_err() || is_end {
@@ -131,6 +131,7 @@ async fn receive(
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn broken(error: h2::Error) -> ClientError {
     match error.reason() {
         Some(Reason::PROTOCOL_ERROR) if error.is_library() => {

@@ -32,7 +32,7 @@ pub enum Body {
 /// When a client leaves before it has its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {
-    /// As soon as this many chunks of the body are sent.
+    /// When this many chunks of the body are sent and the next is due.
     AfterChunks(usize),
     /// As soon as the whole request is sent.
     AfterSending,

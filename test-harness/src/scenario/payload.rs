@@ -185,7 +185,7 @@ pub(super) fn base64(text: &str) -> Result<Vec<u8>, Wrong> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let symbols: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let data = symbols.strip_suffix(b"==").or(symbols.strip_suffix(b"=")).unwrap_or(&symbols);
-    if symbols.len() % 4 != 0 {
+    if !symbols.len().is_multiple_of(4) {
         return Err(Wrong::new(format!("`{text}` is no base64: its length is no multiple of four")));
     }
     let mut bytes = Vec::new();

@@ -197,7 +197,7 @@ fn head(answer: &Answer, coding: Coding) -> Vec<u8> {
     write_fields(&answer.fields(), &mut out);
     match coding {
         Coding::Plain(Some(length)) => {
-            out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes())
+            out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
         }
         Coding::Plain(None) => {}
         Coding::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),

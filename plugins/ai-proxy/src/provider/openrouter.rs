@@ -30,7 +30,8 @@ impl Provider for OpenRouter {
         if api != Api::ChatCompletions {
             return;
         }
-        let Some(budget) = body.get("reasoning_max_tokens").filter(|it| it.as_u64().is_some_and(|it| it > 0)) else {
+        let Some(budget) = body.get("reasoning_max_tokens").filter(|it| it.as_u64().is_some_and(|it| it > 0))
+        else {
             return;
         };
         patch.remove(body, &["reasoning_effort", "reasoning_max_tokens"]);

@@ -1,0 +1,202 @@
+//! The plugins' own code natively, exchange after exchange, for a profiler to look into.
+//!
+//! The host here only hands out what it has, so what remains is the plugin and the layers under it:
+//! what Envoy and V8 add is the business of the real benchmark.
+
+use std::fmt;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use common::filter::driver::{Action, Exchange, Plugin};
+use common::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
+use common::filter::{Callout, Filter};
+use common::http::LocalReply;
+use common::http::head::{Change, to_pairs};
+use serde_json::Value;
+
+use super::chains::{Chain, plugin_chains};
+use super::traffic::{Traffic, parts};
+use super::{BenchError, report};
+use crate::announce;
+use crate::toolchain::Built;
+
+/// What Envoy adds to a request's head before the first filter sees it.
+const ADDED_BY_ENVOY: [(&str, &str); 6] = [
+    (":scheme", "http"),
+    (":method", "POST"),
+    (":path", "/v1/chat/completions"),
+    (":authority", "gateway.test"),
+    ("x-forwarded-proto", "http"),
+    ("x-request-id", "6f1c1f0e-2a55-4a53-9d3a-0b7b9c4d1e2f"),
+];
+
+/// Plays so many exchanges of every chain and prints what one takes.
+pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError> {
+    let module = Built { name: "ai-proxy".to_owned(), path: Default::default(), size: 0, budget_kib: None };
+    if let Some(name) = plugins.iter().find(|name| **name != module.name) {
+        return Err(BenchError::UnknownPlugin { name: name.clone(), known: module.name });
+    }
+    let traffic = Traffic::new();
+    let mut rows = Vec::new();
+    for chain in plugin_chains(&module) {
+        announce(&format!("{}: {exchanges} exchanges of each size", chain.name));
+        let time = |request| play::<ai_proxy::AiProxy>(&chain, request, &traffic.completion, exchanges);
+        let shown = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e6);
+        rows.push(vec![chain.name.clone(), shown(time(&traffic.small)?), shown(time(&traffic.large)?)]);
+    }
+    print!("{}", report::table(&["chain, native", "1 KiB µs", "16 KiB µs"], rows));
+    Ok(())
+}
+
+/// The time of one exchange.
+fn play<F: Filter>(
+    chain: &Chain,
+    request: &[u8],
+    answer: &[u8],
+    exchanges: usize,
+) -> Result<Duration, BenchError> {
+    let config = chain.filter.as_ref().map_or(Value::Null, |filter| filter.config.clone()).to_string();
+    let host = StillHost::new(request, answer);
+    let plugin = Plugin::<F>::configure(config.as_bytes(), &|_| None, &host)
+        .map_err(|error| BenchError::unexpected(&chain.name, error.to_string()))?;
+    let plugin = Rc::new(plugin);
+    let start = Instant::now();
+    for _ in 0..exchanges {
+        let mut exchange = Exchange::new(Rc::clone(&plugin));
+        exchange.request_head(&host, false);
+        let released = exchange.request_body(&host, host.request_body.len(), true);
+        if released != Action::Continue {
+            return Err(BenchError::unexpected(&chain.name, "the request is held after its end"));
+        }
+        exchange.response_head(&host, false);
+        exchange.response_body(&host, host.response_body.len(), true);
+        exchange.end(&host);
+    }
+    Ok(start.elapsed() / u32::try_from(exchanges).unwrap_or(u32::MAX))
+}
+
+/// A host in which nothing ever changes.
+struct StillHost {
+    request: Vec<u8>,
+    request_body: Vec<u8>,
+    response: Vec<u8>,
+    response_body: Vec<u8>,
+}
+
+impl StillHost {
+    fn new(request: &[u8], answer: &[u8]) -> Self {
+        let (request, request_body) = pairs(request, &ADDED_BY_ENVOY);
+        let (response, response_body) = pairs(answer, &[(":status", "200")]);
+        Self { request, request_body, response, response_body }
+    }
+}
+
+/// A message as Envoy hands it to a filter: the head serialised, the body apart.
+fn pairs(message: &[u8], added: &[(&str, &str)]) -> (Vec<u8>, Vec<u8>) {
+    let (head, body) = parts(message);
+    let fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
+    let fields: Vec<(&str, &str)> =
+        added.iter().copied().chain(fields.filter(|(name, _)| *name != "host")).collect();
+    (to_pairs(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))), body.to_vec())
+}
+
+impl Env for StillHost {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn random(&self) -> u64 {
+        7
+    }
+
+    fn log(&self, _level: LogLevel, message: fmt::Arguments<'_>) {
+        announce(&message.to_string());
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        (path == ["response", "code_details"]).then(|| b"via_upstream".to_vec())
+    }
+
+    fn set_property(&self, key: &str, value: &[u8]) {
+        black_box((key, value));
+    }
+
+    fn shared(&self, _key: &str) -> Option<(Vec<u8>, u32)> {
+        None
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], token: Option<u32>) -> Result<(), CasMismatch> {
+        black_box((key, value, token));
+        Ok(())
+    }
+
+    fn metric(&self, _kind: MetricKind, _name: &str) -> Option<MetricId> {
+        Some(MetricId(0))
+    }
+
+    fn add(&self, metric: MetricId, delta: i64) {
+        black_box((metric, delta));
+    }
+
+    fn record(&self, metric: MetricId, value: u64) {
+        black_box((metric, value));
+    }
+}
+
+impl Host for StillHost {
+    fn pairs(&self, map: Map) -> Result<Vec<u8>, HostError> {
+        match map {
+            Map::Request => Ok(self.request.clone()),
+            Map::Response => Ok(self.response.clone()),
+            Map::Call => Err(HostError::NotFound),
+        }
+    }
+
+    fn change(&self, map: Map, change: &Change<'_>) -> Result<(), HostError> {
+        black_box((map, change));
+        Ok(())
+    }
+
+    fn body(&self, body: Body, max: usize) -> Result<Vec<u8>, HostError> {
+        let bytes = match body {
+            Body::Request => &self.request_body,
+            Body::Response => &self.response_body,
+            Body::Call => return Err(HostError::NotFound),
+        };
+        Ok(bytes[..bytes.len().min(max)].to_vec())
+    }
+
+    fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        black_box((body, bytes));
+        Ok(())
+    }
+
+    fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
+        black_box(reply);
+        Ok(())
+    }
+
+    fn resume(&self, body: Body) -> Result<(), HostError> {
+        black_box(body);
+        Ok(())
+    }
+
+    fn call(&self, _callout: &Callout) -> Result<u32, HostError> {
+        Err(HostError::BadArgument)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chain_carries_an_exchange_natively() {
+        run(&[], 3).unwrap();
+    }
+}
