@@ -44,7 +44,8 @@ pub fn install(packages: &[&str]) -> Result<(), AptError> {
 fn apt(prefix: &[&str], arguments: &[&str]) -> Result<(), AptError> {
     let words = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"], arguments].concat();
     // Its output is progress for a person; stdout belongs to what the harness prints itself.
-    let ran = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).stdout(std::io::stderr()).status();
+    let ran =
+        Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).stdout(std::io::stderr()).status();
     match ran {
         Ok(status) if status.success() => Ok(()),
         _ => Err(AptError::Failed(words.join(" "))),

@@ -114,7 +114,8 @@ impl Tree {
 
     /// Names of the crates in a folder.
     fn crates(&self, folder: &str) -> Vec<String> {
-        let names = self.files.keys().filter_map(|path| path.strip_prefix(folder)?.strip_suffix("/Cargo.toml"));
+        let names =
+            self.files.keys().filter_map(|path| path.strip_prefix(folder)?.strip_suffix("/Cargo.toml"));
         names.filter(|name| !name.contains('/')).map(str::to_owned).collect()
     }
 }
@@ -175,7 +176,8 @@ fn files_begin_with_what_they_hold(tree: &Tree, report: &mut Report<'_>) {
 
 fn nothing_is_left_to_do(tree: &Tree, report: &mut Report<'_>) {
     // Put together here, so that this file passes its own check.
-    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("unimplemented", "!("), concat!("todo", "!(")];
+    let words =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("unimplemented", "!("), concat!("todo", "!(")];
     for (path, text) in tree.files("", "") {
         for (number, line) in lines(text) {
             if let Some(word) = words.iter().find(|word| line.contains(**word)) {
@@ -228,7 +230,8 @@ fn names_module(line: &str, module: &str) -> bool {
     while let Some((_, after)) = rest.split_once("crate::") {
         // `use crate::{a::B, c};` names several.
         let named = after.strip_prefix('{').map_or(after, |group| group.split('}').next().unwrap_or(group));
-        let mut names = if after.starts_with('{') { named.split(',').collect() } else { vec![named] }.into_iter();
+        let mut names =
+            if after.starts_with('{') { named.split(',').collect() } else { vec![named] }.into_iter();
         if names.any(|name| {
             let name = name.trim().strip_prefix(module);
             name.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
@@ -242,11 +245,17 @@ fn names_module(line: &str, module: &str) -> bool {
 
 fn surroundings_come_through_env(tree: &Tree, report: &mut Report<'_>) {
     let ours = tree.files("common/src/", ".rs").chain(tree.files("plugins/", ".rs"));
-    for (path, text) in ours.filter(|(path, _)| !path.starts_with("common/src/host/") && path.contains("/src/")) {
+    for (path, text) in
+        ours.filter(|(path, _)| !path.starts_with("common/src/host/") && path.contains("/src/"))
+    {
         for (number, line) in code(text) {
             for reads in ["SystemTime::now", "Instant::now", "std::env", "getrandom"] {
                 if line.contains(reads) {
-                    report(path, number, &format!("`{reads}`: clock, randomness and environment come through `Env`"));
+                    report(
+                        path,
+                        number,
+                        &format!("`{reads}`: clock, randomness and environment come through `Env`"),
+                    );
                 }
             }
         }
@@ -269,7 +278,11 @@ fn manifests_inherit(tree: &Tree, report: &mut Report<'_>) {
         }
         for key in ["version", "edition", "rust-version", "license", "publish"] {
             if !inherits(package.and_then(|package| package.get(key))) {
-                report(path, line_of(text, "[package]"), &format!("`{key}` is inherited: `{key}.workspace = true`"));
+                report(
+                    path,
+                    line_of(text, "[package]"),
+                    &format!("`{key}` is inherited: `{key}.workspace = true`"),
+                );
             }
         }
         if !inherits(manifest.get("lints").filter(|lints| lints.is_table())) {
@@ -337,7 +350,9 @@ fn envoy_configs_are_safe(tree: &Tree, report: &mut Report<'_>) {
     let shipped = tree.files("envoy/", ".yaml").chain(tree.files("examples/", ".yaml"));
     for (path, text) in shipped {
         match parse_yaml(text) {
-            Ok(documents) => documents.into_iter().for_each(|document| check_wasm_filters(path, text, document, report)),
+            Ok(documents) => {
+                documents.into_iter().for_each(|document| check_wasm_filters(path, text, document, report))
+            }
             Err(error) => {
                 let line = error.location().map_or(1, |location| location.line());
                 report(path, line, &format!("not YAML: {error}"));
@@ -357,14 +372,23 @@ fn check_wasm_filters(path: &str, text: &str, mut document: Value, report: &mut 
         if !is_wasm {
             return;
         }
-        let config = if object["config"].is_object() { &object["config"] } else { &object["value"]["config"] };
+        let config =
+            if object["config"].is_object() { &object["config"] } else { &object["value"]["config"] };
         let name = config["name"].as_str().unwrap_or("without a name");
         let line = line_of(text, &format!("name: {name}"));
         if config["allow_on_headers_stop_iteration"] != true {
-            report(path, line, "a Wasm filter has `allow_on_headers_stop_iteration: true`, or every request hangs");
+            report(
+                path,
+                line,
+                "a Wasm filter has `allow_on_headers_stop_iteration: true`, or every request hangs",
+            );
         }
         if config["failure_policy"] != "FAIL_RELOAD" {
-            report(path, line, "a Wasm filter has `failure_policy: FAIL_RELOAD`, or one trap stops it for ever");
+            report(
+                path,
+                line,
+                "a Wasm filter has `failure_policy: FAIL_RELOAD`, or one trap stops it for ever",
+            );
         }
         let vm = &config["vm_config"];
         let Some(id) = vm["vm_id"].as_str().filter(|id| !id.is_empty()) else {
@@ -419,7 +443,8 @@ mod tests {
 
     fn findings(rule: fn(&Tree, &mut Report<'_>), files: &[(&str, &str)]) -> Vec<String> {
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        let tree = Tree { root: PathBuf::from("/nowhere"), top: vec!["common".into(), "notes.txt".into()], files };
+        let tree =
+            Tree { root: PathBuf::from("/nowhere"), top: vec!["common".into(), "notes.txt".into()], files };
         let mut findings = Vec::new();
         rule(&tree, &mut |path, line, message| {
             findings.push(Finding { path: path.to_owned(), line, message: message.to_owned() }.to_string());
@@ -438,14 +463,20 @@ mod tests {
     #[test]
     fn a_host_call_outside_the_host_layer_is_found() {
         let call = "//! A plugin.\n// proxy_wasm is not for us.\nuse proxy_wasm::hostcalls;\n";
-        let found = findings(host_is_called_in_one_place, &[("plugins/x/src/lib.rs", call), ("common/src/host/ffi.rs", call)]);
+        let found = findings(
+            host_is_called_in_one_place,
+            &[("plugins/x/src/lib.rs", call), ("common/src/host/ffi.rs", call)],
+        );
         assert_eq!(found, ["plugins/x/src/lib.rs:3: only common/src/host calls Envoy"]);
     }
 
     #[test]
     fn a_layer_that_looks_up_is_found_but_not_in_its_tests() {
         let text = "use crate::{json, http::Head};\n#[cfg(test)]\nmod tests { use crate::filter; }\n";
-        let found = findings(layers_point_one_way, &[("common/src/llm/api.rs", text), ("common/src/llm/error.rs", text)]);
+        let found = findings(
+            layers_point_one_way,
+            &[("common/src/llm/api.rs", text), ("common/src/llm/error.rs", text)],
+        );
         assert_eq!(found, ["common/src/llm/api.rs:1: common/src/llm must not know common/src/http"]);
     }
 
@@ -462,8 +493,14 @@ mod tests {
     #[test]
     fn a_clock_read_in_a_plugin_is_found() {
         let text = "fn now() -> Instant { Instant::now() }";
-        let found = findings(surroundings_come_through_env, &[("plugins/x/src/a.rs", text), ("plugins/x/tests/a.rs", text)]);
-        assert_eq!(found, ["plugins/x/src/a.rs:1: `Instant::now`: clock, randomness and environment come through `Env`"]);
+        let found = findings(
+            surroundings_come_through_env,
+            &[("plugins/x/src/a.rs", text), ("plugins/x/tests/a.rs", text)],
+        );
+        assert_eq!(
+            found,
+            ["plugins/x/src/a.rs:1: `Instant::now`: clock, randomness and environment come through `Env`"]
+        );
     }
 
     #[test]
@@ -473,7 +510,10 @@ mod tests {
         let files = [("plugins/x/Cargo.toml", text)];
         let found = findings(manifests_inherit, &files);
         assert_eq!(found.len(), 5, "{found:#?}");
-        assert!(found[0].starts_with("plugins/x/Cargo.toml:2: a crate is named like its folder"), "{found:#?}");
+        assert!(
+            found[0].starts_with("plugins/x/Cargo.toml:2: a crate is named like its folder"),
+            "{found:#?}"
+        );
         let found = findings(only_common_knows_the_sdk, &files);
         assert_eq!(found, ["plugins/x/Cargo.toml:9: only common depends on the proxy-wasm SDK"]);
     }
@@ -491,7 +531,8 @@ filters:
       name: bad
       vm_config: { vm_id: a }
 "#;
-        let found = findings(envoy_configs_are_safe, &[("envoy/x.yaml", text), ("plugins/x/e2e/x.yaml", text)]);
+        let found =
+            findings(envoy_configs_are_safe, &[("envoy/x.yaml", text), ("plugins/x/e2e/x.yaml", text)]);
         assert_eq!(found.len(), 3, "{found:#?}");
         assert!(found.iter().all(|finding| finding.starts_with("envoy/x.yaml:9: ")), "{found:#?}");
         assert!(found[2].ends_with("the `vm_id` a is that of good already"), "{found:#?}");

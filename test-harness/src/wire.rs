@@ -338,11 +338,14 @@ fn take_up_to<R>(most: u64, inbox: &mut Inbox<R>) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    /// A body, its trailers, and whether it ended as it should.
+    type Read<'a> = (&'a str, &'a [(&'a str, &'a str)], bool);
+
     /// Reads a body from bytes that arrive all at once, and then one by one.
-    fn check(framing: Framing, bytes: &[u8], expected: Result<(&str, &[(&str, &str)], bool), &str>) {
+    fn check(framing: Framing, bytes: &[u8], expected: Result<Read<'_>, &str>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for width in [bytes.len().max(1), 1] {
-            let mut reader = tokio_test_reader(bytes, width);
+            let mut reader = slices(bytes, width);
             let read = runtime.block_on(async {
                 let mut body = BodyReader::new(framing);
                 let mut data = Vec::new();
@@ -381,7 +384,7 @@ mod tests {
         }
     }
 
-    fn tokio_test_reader(bytes: &[u8], width: usize) -> Inbox<Slices<'_>> {
+    fn slices(bytes: &[u8], width: usize) -> Inbox<Slices<'_>> {
         Inbox::new(Slices(bytes, width))
     }
 

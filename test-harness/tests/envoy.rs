@@ -70,14 +70,17 @@ fn port_of_another_program_is_not_shared() {
     let Some(binary) = provide_or_skip("port in use") else { return };
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its address").port();
-    let error = Envoy::start(&binary, render().listener_port("gateway", port), Options::default()).unwrap_err();
+    let error =
+        Envoy::start(&binary, render().listener_port("gateway", port), Options::default()).unwrap_err();
     assert!(matches!(error, StartError::PortInUse(found) if found == port), "{error}");
 }
 
 #[test]
 fn fixed_ports_are_kept() {
     let Some(binary) = provide_or_skip("fixed ports") else { return };
-    let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let free = || {
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    };
     let (gateway, admin) = (free(), free());
     let render = render().listener_port("gateway", gateway).admin_port(admin);
     let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");

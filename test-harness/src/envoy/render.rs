@@ -91,8 +91,8 @@ impl Render {
     }
 
     fn parse(text: &str, path: &str) -> Result<Self, RenderError> {
-        let mut documents = parse_yaml(text)
-            .map_err(|source| RenderError::NotYaml { path: path.to_owned(), source })?;
+        let mut documents =
+            parse_yaml(text).map_err(|source| RenderError::NotYaml { path: path.to_owned(), source })?;
         Ok(Self::from_value(if documents.is_empty() { Value::Null } else { documents.swap_remove(0) }))
     }
 
@@ -161,7 +161,9 @@ impl Render {
         let mut files = Vec::new();
         let given = &self.given;
         visit(&mut self.config, &mut |object| {
-            files.extend(local_file(object).filter(|file| !given.iter().any(|given| given == file)).map(base_name));
+            files.extend(
+                local_file(object).filter(|file| !given.iter().any(|given| given == file)).map(base_name),
+            );
         });
         files.sort();
         files.dedup();
@@ -182,11 +184,23 @@ impl Render {
 
     /// The address of one endpoint of a cluster, counted over all its localities from 0.
     #[must_use]
-    pub fn cluster_endpoint_at(self, cluster: &str, index: usize, address: SocketAddr, transport: Transport) -> Self {
+    pub fn cluster_endpoint_at(
+        self,
+        cluster: &str,
+        index: usize,
+        address: SocketAddr,
+        transport: Transport,
+    ) -> Self {
         self.move_endpoints(cluster, Some(index), address, transport)
     }
 
-    fn move_endpoints(mut self, name: &str, index: Option<usize>, address: SocketAddr, transport: Transport) -> Self {
+    fn move_endpoints(
+        mut self,
+        name: &str,
+        index: Option<usize>,
+        address: SocketAddr,
+        transport: Transport,
+    ) -> Self {
         let known = names(&self.clusters(), "name");
         let Some(cluster) = self.clusters().into_iter().find(|cluster| cluster["name"] == name) else {
             self.unknown("cluster", name, known);
@@ -397,7 +411,9 @@ fn remove_tls(cluster: &mut Map<String, Value>) {
         if options.remove("auto_config").is_some() {
             options.insert("explicit_http_config".to_owned(), json!({ "http_protocol_options": {} }));
         }
-        if let Some(upstream) = options.get_mut("upstream_http_protocol_options").and_then(Value::as_object_mut) {
+        if let Some(upstream) =
+            options.get_mut("upstream_http_protocol_options").and_then(Value::as_object_mut)
+        {
             upstream.remove("auto_sni");
             upstream.remove("auto_san_validation");
         }
@@ -479,7 +495,10 @@ static_resources:
     fn module_is_found_by_its_file_name() {
         let config = gateway().wasm("ai-proxy.wasm", "/built/ai-proxy.wasm").finish().unwrap();
         let text = config.to_string();
-        assert!(text.contains(r#""filename":"/built/ai-proxy.wasm""#) && !text.contains("/etc/envoy"), "{text}");
+        assert!(
+            text.contains(r#""filename":"/built/ai-proxy.wasm""#) && !text.contains("/etc/envoy"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -506,13 +525,17 @@ static_resources:
         let text = cluster.to_string();
         assert!(!text.contains("vendor.test") && !text.contains("auto_config") && !text.contains("auto_sni"));
         let endpoints = &cluster["load_assignment"]["endpoints"];
-        assert_eq!(endpoints[0]["lb_endpoints"][0]["metadata"]["filter_metadata"]["ai-proxy"]["provider"], "one");
+        assert_eq!(
+            endpoints[0]["lb_endpoints"][0]["metadata"]["filter_metadata"]["ai-proxy"]["provider"],
+            "one"
+        );
         assert_eq!(endpoints[1]["priority"], 1);
     }
 
     #[test]
     fn one_endpoint_can_be_moved_alone_and_tls_kept() {
-        let config = gateway().cluster_endpoint_at("vendor", 1, address(), Transport::AsConfigured).finish().unwrap();
+        let config =
+            gateway().cluster_endpoint_at("vendor", 1, address(), Transport::AsConfigured).finish().unwrap();
         let cluster = config.pointer("/static_resources/clusters/0").unwrap();
         let text = cluster["load_assignment"].to_string();
         assert!(text.contains("api.vendor.test") && !text.contains("spare.vendor.test"), "{text}");
@@ -521,10 +544,17 @@ static_resources:
 
     #[test]
     fn a_name_that_is_not_there_is_an_error_that_lists_what_is() {
-        let check = |render: Render, expected: &str| assert_eq!(render.finish().unwrap_err().to_string(), expected);
+        let check =
+            |render: Render, expected: &str| assert_eq!(render.finish().unwrap_err().to_string(), expected);
         check(gateway().listener_port("door", 1), "the config has no listener `door`; it has: gateway");
-        check(gateway().wasm("mapper.wasm", "/x"), "the config has no Wasm file `mapper.wasm`; it has: ai-proxy.wasm");
-        check(gateway().wasm_config("mapper", &json!({})), "the config has no Wasm filter `mapper`; it has: ai-proxy");
+        check(
+            gateway().wasm("mapper.wasm", "/x"),
+            "the config has no Wasm file `mapper.wasm`; it has: ai-proxy.wasm",
+        );
+        check(
+            gateway().wasm_config("mapper", &json!({})),
+            "the config has no Wasm filter `mapper`; it has: ai-proxy",
+        );
         check(
             gateway().cluster_endpoint("other", address(), Transport::Plain),
             "the config has no cluster `other`; it has: vendor",
@@ -533,7 +563,10 @@ static_resources:
             gateway().cluster_endpoint_at("vendor", 2, address(), Transport::Plain),
             "the config has no endpoint `vendor[2]`; it has: 2 endpoints",
         );
-        check(gateway().set("/nowhere/at/all", json!(1)), "the config has no JSON pointer `/nowhere/at/all`; it has: ");
+        check(
+            gateway().set("/nowhere/at/all", json!(1)),
+            "the config has no JSON pointer `/nowhere/at/all`; it has: ",
+        );
     }
 
     #[test]
@@ -544,7 +577,8 @@ static_resources:
 
     #[test]
     fn anchors_and_merge_keys_are_resolved() {
-        let documents = parse_yaml("base: &b { x: 1, y: '2' }\nuse: { <<: *b, z: no }\n---\nsecond: true").unwrap();
+        let documents =
+            parse_yaml("base: &b { x: 1, y: '2' }\nuse: { <<: *b, z: no }\n---\nsecond: true").unwrap();
         assert_eq!(documents[0]["use"], json!({ "z": "no", "x": 1, "y": "2" }));
         assert_eq!(documents[1], json!({ "second": true }));
     }

@@ -58,7 +58,9 @@ impl RunFolder {
     }
 
     pub(super) fn log(&self) -> String {
-        std::fs::read(self.log_path()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        std::fs::read(self.log_path())
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -71,6 +73,9 @@ impl Drop for RunFolder {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
-        announce(&format!("the test failed; config and log are in {}; the log ends with:\n{tail}", self.path.display()));
+        announce(&format!(
+            "the test failed; config and log are in {}; the log ends with:\n{tail}",
+            self.path.display()
+        ));
     }
 }

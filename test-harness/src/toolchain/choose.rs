@@ -184,7 +184,10 @@ mod tests {
 
     #[test]
     fn version_of_a_compiler_is_read_from_its_version_line() {
-        assert_eq!(minor_version("rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"), Some(96));
+        assert_eq!(
+            minor_version("rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"),
+            Some(96)
+        );
         assert_eq!(minor_version("rustc 1.85.1"), Some(85));
         assert_eq!(minor_version("clang version 14.0.6"), None);
     }

@@ -166,9 +166,10 @@ fn packages(folder: &Path) -> Result<Vec<Package>, Error> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path().join("Cargo.toml");
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let manifest: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| Error::Manifest { path: path.clone(), message: error.to_string() })?;
+        let manifest: toml::Table = text.parse().map_err(|error: toml::de::Error| Error::Manifest {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
         let package = manifest.get("package");
         let name = package
             .and_then(|package| package.get("name")?.as_str())
@@ -199,7 +200,8 @@ fn cargo_build(folder: &str, packages: &[Package]) -> Result<BTreeMap<String, Pa
     let failed = |_| Error::Build(folder.to_owned());
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
-    let progress = child.stderr.take().map(|stderr| std::thread::spawn(move || forward(BufReader::new(stderr))));
+    let progress =
+        child.stderr.take().map(|stderr| std::thread::spawn(move || forward(BufReader::new(stderr))));
     let files = child.stdout.take().map(|stdout| modules(BufReader::new(stdout))).unwrap_or_default();
     if let Some(progress) = progress {
         let _ = progress.join();

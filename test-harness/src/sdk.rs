@@ -1,0 +1,237 @@
+//! The official OpenAI client for Python, in a place of its own, driving the shipped gateway.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use crate::demo::{Backend, Gateway, VENDOR_KEY, Wanted};
+use crate::envoy::provision;
+use crate::vendor::{self, Vendor};
+use crate::{announce, apt, lock, target_folder, workspace_root};
+
+/// What a client sends as its key; the vendor does not know it.
+pub const CLIENT_KEY: &str = "key-of-the-client";
+/// Short: here nobody watches the stream.
+const PACE: Duration = Duration::from_millis(1);
+/// Would have the client talk to somebody else, or say more than it is told to.
+const OTHER_VARIABLES: [&str; 9] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "all_proxy",
+    "https_proxy",
+    "http_proxy",
+    "OPENAI_ORG_ID",
+    "OPENAI_PROJECT_ID",
+    "OPENAI_LOG",
+];
+
+/// Why the check could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SdkError {
+    /// No Python that can install packages.
+    #[error("the SDK check needs python3 with pip: {0}")]
+    NoPip(apt::AptError),
+    /// The packages could not be installed; pip said why on stderr.
+    #[error("pip could not install {0}")]
+    Install(PathBuf),
+    /// A program or file failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// Which.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl SdkError {
+    fn io(what: impl ToString) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { what: what.to_string(), source }
+    }
+}
+
+/// A Python with the client in it.
+#[derive(Debug, Clone)]
+pub struct Python {
+    program: PathBuf,
+    /// Where the packages are, if not in the program's own environment.
+    packages: Option<PathBuf>,
+}
+
+/// What the check had to say.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whether all of it passed.
+    pub passed: bool,
+    /// `ok <name>` for each check, or what went wrong in it.
+    pub text: String,
+}
+
+impl Python {
+    /// Makes the environment, once for each version of the requirements and of Python.
+    ///
+    /// # Errors
+    /// There is no pip, or the packages cannot be had.
+    pub fn provide() -> Result<Self, SdkError> {
+        let requirements = folder().join("requirements.txt");
+        let wanted = std::fs::read_to_string(&requirements).map_err(SdkError::io(requirements.display()))?;
+        let wanted = format!("{}{wanted}", version("python3").unwrap_or_default());
+        let tools = target_folder("tools");
+        let inside = tools.join("sdk-venv");
+        let beside = tools.join("sdk-site");
+        let _lock = lock::acquire("sdk").map_err(SdkError::io("target/tools"))?;
+        let own = Self { program: inside.join("bin/python"), packages: None };
+        if is_stamped(&inside, &wanted) && version(&own.program).is_some() {
+            return Ok(own);
+        }
+        let borrowed = Self { program: "python3".into(), packages: Some(beside.clone()) };
+        if is_stamped(&beside, &wanted) {
+            return Ok(borrowed);
+        }
+        for stale in [&inside, &beside] {
+            let _ = std::fs::remove_dir_all(stale);
+        }
+        announce("installing the OpenAI client for Python into target/tools (once)");
+        let (python, place) = if make_venv(&inside) {
+            own.install(&requirements, None)?;
+            (own, inside)
+        } else {
+            let _ = std::fs::remove_dir_all(&inside);
+            announce("python3 makes no virtual environment here; the packages go into a folder of their own");
+            if !succeeds(Command::new("python3").args(["-m", "pip", "--version"])) {
+                apt::install(&["python3", "python3-pip"]).map_err(SdkError::NoPip)?;
+            }
+            borrowed.install(&requirements, Some(&beside))?;
+            (borrowed, beside)
+        };
+        let stamp = stamp(&place);
+        std::fs::write(&stamp, wanted).map_err(SdkError::io(stamp.display()))?;
+        Ok(python)
+    }
+
+    /// The same for a test; `None` after saying loudly that the test is skipped.
+    ///
+    /// # Panics
+    /// Where nothing may be skipped, as for a missing Envoy.
+    pub fn provide_or_skip(test: &str) -> Option<Self> {
+        match Self::provide() {
+            Ok(python) => Some(python),
+            Err(error) if provision::is_required() => panic!("{test}: {error}"),
+            Err(error) => {
+                announce(&format!("SKIPPED {test}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Runs the check against a server, with this key as the client's own.
+    ///
+    /// # Errors
+    /// Python cannot be run.
+    pub fn check(&self, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+        let mut command = self.command();
+        command
+            .arg(folder().join("openai_check.py"))
+            .env("OPENAI_BASE_URL", format!("http://{server}/v1"))
+            .env("OPENAI_API_KEY", key)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null());
+        for name in OTHER_VARIABLES {
+            command.env_remove(name);
+        }
+        let output = command.output().map_err(SdkError::io(self.program.display()))?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Outcome { passed: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    fn install(&self, requirements: &Path, target: Option<&Path>) -> Result<(), SdkError> {
+        let mut pip = self.command();
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
+        if let Some(target) = target {
+            pip.arg("--target").arg(target);
+        }
+        pip.arg("--requirement").arg(requirements).stdin(Stdio::null()).stdout(std::io::stderr());
+        let status = pip.status().map_err(SdkError::io(self.program.display()))?;
+        if status.success() { Ok(()) } else { Err(SdkError::Install(requirements.to_path_buf())) }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_remove("PYTHONHOME").env_remove("PYTHONPATH");
+        if let Some(packages) = &self.packages {
+            command.env("PYTHONPATH", packages);
+        }
+        command
+    }
+}
+
+/// `harness sdk`: the check against the gateway, or with `--direct` against the vendor behind it, which
+/// tells a fault of the check from one of the gateway.
+pub fn run(arguments: &[String]) -> ExitCode {
+    let checked = match arguments {
+        [] => through_the_gateway(),
+        [argument] if argument == "--direct" => direct(),
+        _ => {
+            eprintln!("usage: cargo harness sdk [--direct]");
+            return ExitCode::from(2);
+        }
+    };
+    match checked {
+        Ok(outcome) => {
+            print!("{}", outcome.text);
+            if outcome.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("cargo harness sdk: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn through_the_gateway() -> Result<Outcome, Box<dyn std::error::Error>> {
+    let python = Python::provide()?;
+    let gateway = Gateway::start(&crate::envoy::provide()?, &wanted())?;
+    Ok(python.check(gateway.addr(), CLIENT_KEY)?)
+}
+
+fn direct() -> Result<Outcome, Box<dyn std::error::Error>> {
+    let python = Python::provide()?;
+    let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace: PACE });
+    Ok(python.check(vendor.addr(), VENDOR_KEY)?)
+}
+
+/// The gateway the check is run against.
+pub fn wanted() -> Wanted {
+    Wanted { port: 0, admin_port: 0, backend: Backend::BuiltIn { pace: PACE } }
+}
+
+fn folder() -> PathBuf {
+    workspace_root().join("test-harness/sdk")
+}
+
+fn stamp(place: &Path) -> PathBuf {
+    place.join("installed.txt")
+}
+
+fn is_stamped(place: &Path, wanted: &str) -> bool {
+    std::fs::read_to_string(stamp(place)).is_ok_and(|installed| installed == wanted)
+}
+
+/// Whether there is an environment now, with a pip of its own.
+fn make_venv(place: &Path) -> bool {
+    // Debian's python3 has the module but not what it needs, unless python3-venv is installed.
+    succeeds(Command::new("python3").args(["-m", "venv"]).arg(place))
+        && succeeds(Command::new(place.join("bin/python")).args(["-m", "pip", "--version"]))
+}
+
+fn version(program: impl AsRef<std::ffi::OsStr>) -> Option<String> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
