@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use test_harness::{bench, envoy, scenario, tidy, toolchain};
+use test_harness::{bench, demo, envoy, scenario, sdk, tidy, toolchain};
 
 struct Command {
     name: &'static str,
@@ -12,9 +12,15 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    Command { name: "plugins", does: "build every plugin and print sizes against budgets", run: toolchain::run },
+    Command {
+        name: "plugins",
+        does: "build every plugin and print sizes against budgets",
+        run: toolchain::run,
+    },
+    Command { name: "demo", does: "run the shipped gateway with a built-in vendor", run: demo::run },
     Command { name: "bench", does: "measure what the plugins cost", run: bench::run },
     Command { name: "play", does: "play scenario files, all of them if none is named", run: scenario::run },
+    Command { name: "sdk", does: "drive the gateway with the official OpenAI client", run: sdk::run },
     Command { name: "tidy", does: "check the invariants a check can see", run: tidy::run },
     Command { name: "envoy", does: "say which Envoy is used, fetching one if need be", run: envoy::run },
 ];
@@ -26,9 +32,11 @@ fn main() -> ExitCode {
         arguments.remove(at);
         envoy::want_docker();
     }
-    let command = arguments.first().and_then(|name| COMMANDS.iter().find(|command| command.name == name));
-    match command {
-        Some(command) => (command.run)(&arguments[1..]),
+    let named = arguments
+        .split_first()
+        .and_then(|(name, rest)| Some((COMMANDS.iter().find(|command| command.name == name)?, rest)));
+    match named {
+        Some((command, rest)) => (command.run)(rest),
         None => {
             eprintln!("usage: cargo harness <command> [--docker]\n");
             for command in COMMANDS {

@@ -351,7 +351,9 @@ fn envoy_configs_are_safe(tree: &Tree, report: &mut Report<'_>) {
     for (path, text) in shipped {
         match parse_yaml(text) {
             Ok(documents) => {
-                documents.into_iter().for_each(|document| check_wasm_filters(path, text, document, report))
+                for document in documents {
+                    check_wasm_filters(path, text, document, report);
+                }
             }
             Err(error) => {
                 let line = error.location().map_or(1, |location| location.line());

@@ -23,7 +23,7 @@ fn an_envoy_in_a_container_serves_and_goes() {
     let binary = provide().expect("a Docker engine");
     let module = toolchain::module("noop").expect("the module");
     let render = || Render::from_value(fixture::gateway()).wasm("noop.wasm", &module);
-    test_harness::envoy::validate(&binary, render()).expect("a config that Envoy takes");
+    test_harness::envoy::validate(&binary, render(), Options::default()).expect("a config that Envoy takes");
 
     let mut envoy = Envoy::start(&binary, render(), Options::default()).expect("Envoy starts");
     assert_eq!(fixture::get(envoy.addr("gateway")), "served");

@@ -93,20 +93,20 @@ fn refused_config_gives_the_log() {
     let broken = || render().set("/static_resources/listeners/0/no_such_field", json!(1));
     for error in [
         Envoy::start(&binary, broken(), Options::default()).map(|_| ()).unwrap_err(),
-        validate(&binary, broken()).unwrap_err(),
+        validate(&binary, broken(), Options::default()).unwrap_err(),
     ] {
         let StartError::Exited { log, .. } = &error else { panic!("{error}") };
         assert!(log.contains("no_such_field"), "{log}");
         // What `expect` shows has its lines intact.
         assert_eq!(format!("{error:?}"), error.to_string());
     }
-    validate(&binary, render()).expect("the same without the field is taken");
+    validate(&binary, render(), Options::default()).expect("the same without the field is taken");
 }
 
 #[test]
 fn module_that_is_not_there_is_refused() {
     let Some(binary) = provide_or_skip("no module") else { return };
     let render = Render::from_value(fixture::gateway()).wasm("noop.wasm", Path::new("/nowhere/noop.wasm"));
-    let error = validate(&binary, render).unwrap_err();
+    let error = validate(&binary, render, Options::default()).unwrap_err();
     assert!(error.to_string().contains("/nowhere/noop.wasm"), "{error}");
 }

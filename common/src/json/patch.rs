@@ -183,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn an_emptied_object_is_filled_without_a_comma() {
+        let edit = |patch: &mut Patch<'_>, body: &Object<'_>| {
+            patch.remove(body, &["a", "b"]);
+            patch.set(body, "x", b"1");
+            patch.set(body, "y", b"2");
+        };
+        check(r#"{ "a":1 , "b":2 }"#, edit, r#"{ "x":1,"y":2 }"#);
+        check(r#"{"a":1,"c":3,"b":2}"#, edit, r#"{"c":3,"x":1,"y":2}"#);
+        check("{}", edit, r#"{"x":1,"y":2}"#);
+    }
+
+    #[test]
     fn a_later_edit_of_the_same_value_wins() {
         let edit = |patch: &mut Patch<'_>, body: &Object<'_>| {
             patch.set(body, "m", b"1");

@@ -6,6 +6,7 @@ mod stay;
 mod talk;
 
 use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ pub fn demo(options: &Options, out: &mut dyn Write) -> Result<(), DemoError> {
     }
     screen.fact("envoy", "looking for one, or fetching it")?;
     let binary = envoy::provide()?;
-    screen.fact("", &format!("{} ({})", binary.version, binary.path.display()))?;
+    screen.fact("", &format!("{}, {}", binary.version, shown(&binary.path)))?;
     screen.fact("vendor", match options.backend {
         Backend::BuiltIn { .. } => "built in; with OPENAI_API_KEY set it is the real one",
         Backend::OpenAi => "api.openai.com, with the key in OPENAI_API_KEY",
@@ -139,10 +140,13 @@ fn invite(gateway: &Gateway, screen: &mut Screen<'_>) -> io::Result<()> {
     screen.fact("admin", &admin)?;
     screen.fact("metrics", &format!("{admin}/stats/prometheus"))?;
     screen.fact("stats", &format!("{admin}/stats?filter=cluster.openai"))?;
-    let log = gateway.envoy().folder().join("envoy.log");
-    let log = log.strip_prefix(workspace_root()).unwrap_or(&log);
-    screen.fact("log", &log.display().to_string())?;
+    screen.fact("log", &shown(&gateway.envoy().folder().join("envoy.log")))?;
     screen.line("\nCtrl-C ends it.")
+}
+
+/// A path as it is shorter to read.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(workspace_root()).unwrap_or(path).display().to_string()
 }
 
 /// Where the demo tells what it does.

@@ -31,8 +31,9 @@ pub(super) fn chat(gateway: &Gateway, screen: &mut Screen<'_>) -> Result<(), Dem
         return Err(wrong(gateway, WHAT, &response));
     }
     let mut speech = Speech::begin(screen)?;
-    for word in text.split_inclusive(' ') {
-        speech.say(screen, word)?;
+    for (index, word) in text.split(' ').enumerate() {
+        let space = if index == 0 { "" } else { " " };
+        speech.say(screen, &format!("{space}{word}"))?;
     }
     note(screen, &format!("{}, {} ms, {}", response.status, time.as_millis(), tokens(&document["usage"])))?;
     Ok(())

@@ -119,6 +119,7 @@ pub struct Envoy {
 
 impl Envoy {
     /// Starts an Envoy and waits until it serves.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made for one start")]
     pub fn start(binary: &EnvoyBinary, render: Render, options: Options) -> Result<Self, StartError> {
         let config = render.finish()?;
         for port in Render::fixed_ports(&config) {
@@ -143,7 +144,7 @@ impl Envoy {
         write_config(&folder, &config)?;
         let log = folder.log_for_writing().map_err(StartError::io(folder.log_path()))?;
         let process = if options.docker {
-            Process::Composed(Composition::up(&folder, &mut config, options, log)?)
+            Process::Composed(Box::new(Composition::up(&folder, &mut config, options, log)?))
         } else {
             Process::Plain(spawn_plain(binary, &folder, options, log)?)
         };
@@ -241,17 +242,18 @@ impl Envoy {
 }
 
 /// Checks a config with `envoy --mode validate`, which loads the modules too.
-pub fn validate(binary: &EnvoyBinary, render: Render) -> Result<(), StartError> {
+pub fn validate(binary: &EnvoyBinary, render: Render, options: Options) -> Result<(), StartError> {
     let mut config = render.finish()?;
     let folder = RunFolder::create().map_err(StartError::io("target/run"))?;
     write_config(&folder, &config)?;
     let log = folder.log_for_writing().map_err(StartError::io(folder.log_path()))?;
-    let options = Options { log_level: "warning".to_owned(), ..Options::default() };
+    let options = Options { log_level: "warning".to_owned(), ..options };
     let mut command = if options.docker {
         docker::validation(&folder, &mut config, &options)?
     } else {
         let mut command = Command::new(&binary.path);
         command.args(arguments(&folder, &options)).args(["--mode", "validate"]);
+        command.envs(options.variables.iter().cloned());
         command
     };
     let mut child = spawn(&mut command, log, Signal::KILL).map_err(StartError::io(&binary.path))?;
@@ -360,7 +362,7 @@ fn die_with_us(_command: &mut Command, _signal: Signal) {}
 #[derive(Debug)]
 enum Process {
     Plain(Child),
-    Composed(Composition),
+    Composed(Box<Composition>),
 }
 
 impl Process {
@@ -405,10 +407,9 @@ impl Starting {
             if let Ok(Some(status)) = self.process.child_mut().try_wait() {
                 return Err(StartError::Exited { status, log: self.folder.log() });
             }
-            if let Some(admin) = known.or_else(|| self.folder.admin_address()) {
-                if matches!(admin::ask(admin, "GET", "/ready"), Ok((200, _))) {
-                    return Ok(admin);
-                }
+            let is_ready = |admin: &SocketAddr| matches!(admin::ask(*admin, "GET", "/ready"), Ok((200, _)));
+            if let Some(admin) = known.or_else(|| self.folder.admin_address()).filter(is_ready) {
+                return Ok(admin);
             }
             if Instant::now() >= self.deadline {
                 return Err(StartError::NotReady { patience, log: self.folder.log() });

@@ -37,6 +37,12 @@ impl Wrong {
     }
 }
 
+/// Where a document lacks what a pattern names, a line for each place; members that it has beyond that are
+/// no difference.
+pub fn json_lacks(document: &serde_json::Value, pattern: &serde_json::Value) -> Vec<String> {
+    json::differences(pattern, document, json::Others::Allowed)
+}
+
 /// All scenario files, `plugins/*/e2e/*.yaml` and the harness's own, in the order of their paths.
 pub fn files() -> Vec<PathBuf> {
     let plugins = std::fs::read_dir(workspace_root().join("plugins")).into_iter().flatten().flatten();

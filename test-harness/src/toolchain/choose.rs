@@ -13,8 +13,8 @@ const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 const DISTRIBUTION_LINKER: &str = "/usr/bin/wasm-ld";
 const DISTRIBUTION_LIBC: &str = "/usr/lib/wasm32-wasi";
 const DISTRIBUTION_PACKAGES: [&str; 4] = ["rustc-web", "rust-web-src", "lld", "wasi-libc"];
-/// The oldest compiler the workspace builds with, as its manifest says in `rust-version`.
-const MINOR_AT_LEAST: u32 = 85;
+/// The oldest compiler the workspace builds with: `rust-version` of its manifest, such as `1.88`.
+const OLDEST_RUSTC: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// A Rust that can build the plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn distribution() -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the distribution's own Rust is older than 1.{MINOR_AT_LEAST}, or lacks sources, {DISTRIBUTION_LINKER} or {DISTRIBUTION_LIBC}"
+        "the distribution's own Rust is older than {OLDEST_RUSTC}, or lacks sources, {DISTRIBUTION_LINKER} or {DISTRIBUTION_LIBC}"
     ))
 }
 
@@ -132,15 +132,15 @@ fn distribution_is_complete() -> bool {
         return false;
     };
     let version = output_of(Command::new(DISTRIBUTION_RUSTC).arg("--version")).unwrap_or_default();
-    minor_version(&version).is_some_and(|minor| minor >= MINOR_AT_LEAST)
+    minor_version(version.trim_start_matches("rustc ")) >= minor_version(OLDEST_RUSTC)
         && Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file()
         && Path::new(DISTRIBUTION_LINKER).is_file()
         && Path::new(DISTRIBUTION_LIBC).join("libc.a").is_file()
 }
 
-/// `85` from `rustc 1.85.0 (…)`.
-fn minor_version(line: &str) -> Option<u32> {
-    line.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
+/// `88` from `1.88.0 (…)`; a text that is no version is older than any.
+fn minor_version(version: &str) -> Option<u32> {
+    version.strip_prefix("1.")?.split(['.', ' ']).next()?.parse().ok()
 }
 
 /// Standard output of a command that succeeds.
@@ -183,13 +183,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_of_a_compiler_is_read_from_its_version_line() {
-        assert_eq!(
-            minor_version("rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"),
-            Some(96)
-        );
-        assert_eq!(minor_version("rustc 1.85.1"), Some(85));
-        assert_eq!(minor_version("clang version 14.0.6"), None);
+    fn versions_of_compilers_are_compared_as_numbers() {
+        assert_eq!(minor_version("1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"), Some(96));
+        assert_eq!(minor_version("1.88"), Some(88));
+        assert!(minor_version("clang version 14.0.6") < minor_version("1.0.0"));
+        assert!(minor_version(OLDEST_RUSTC).is_some());
     }
 
     #[test]

@@ -199,14 +199,14 @@ fn reply(input: &Input, said: &str, messages: usize) -> Result<String, Fault> {
     let words = text::count(said);
     let Some(format) = input.object("response_format")? else {
         return Ok(format!(
-            "You said: \"{quoted}\". That is {} in a conversation of {}. I am a mock vendor: I repeat what I hear, \
+            "You said \"{quoted}\", which is {} in a conversation of {}. I am a mock vendor: I repeat what I hear, \
              without understanding any of it.",
             plural(words, "word"),
             plural(messages, "message"),
         ));
     };
     match format.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(format!("You said: \"{quoted}\".")),
+        Some("text") => Ok(format!("You said \"{quoted}\".")),
         Some("json_object") => Ok(json!({ "said": quoted, "words": words }).to_string()),
         Some("json_schema") => match format.get("json_schema").map(|wanted| &wanted["schema"]) {
             Some(schema) if schema.is_object() => Ok(tools::sample(schema, said, 8).to_string()),

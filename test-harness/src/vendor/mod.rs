@@ -188,9 +188,9 @@ mod tests {
     #[test]
     fn limits_and_stops_are_kept() {
         let choice = chat(json!({ "max_completion_tokens": 2 })).json()["choices"][0].clone();
-        assert_eq!((choice["message"]["content"].as_str(), &choice["finish_reason"]), (Some("You said:"), &json!("length")));
+        assert_eq!((choice["message"]["content"].as_str(), &choice["finish_reason"]), (Some("You said"), &json!("length")));
         let choice = chat(json!({ "stop": [", gate", "never"] })).json()["choices"][0].clone();
-        assert_eq!(choice["message"]["content"], "You said: \"Hello there");
+        assert_eq!(choice["message"]["content"], "You said \"Hello there");
         assert_eq!(choice["finish_reason"], "stop");
     }
 
