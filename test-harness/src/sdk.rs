@@ -148,7 +148,14 @@ impl Python {
 
     fn install(&self, requirements: &Path, target: Option<&Path>) -> Result<(), SdkError> {
         let mut pip = self.command();
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--root-user-action=ignore",
+        ]);
         if let Some(target) = target {
             pip.arg("--target").arg(target);
         }

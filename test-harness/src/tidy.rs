@@ -289,9 +289,9 @@ fn manifests_inherit(tree: &Tree, report: &mut Report<'_>) {
             report(path, 0, "lints are inherited: `[lints]`, `workspace = true`");
         }
         for (name, source) in dependencies(&manifest) {
-            // A crate's own test features come from itself.
-            let is_itself = source.get("path").and_then(toml::Value::as_str) == Some(".");
-            if !inherits(Some(source)) && !is_itself {
+            // A neighbour by its path has no version to disagree about.
+            let is_neighbour = source.get("path").is_some() && source.get("version").is_none();
+            if !inherits(Some(source)) && !is_neighbour {
                 let message = format!("the version of `{name}` stands in the workspace manifest");
                 report(path, line_of(text, name), &message);
             }

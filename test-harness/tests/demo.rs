@@ -1,5 +1,11 @@
 //! `cargo demo`: what it shows, and that nothing of it stays.
 #![cfg(target_os = "linux")] // Children are looked for in `/proc`.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here fails a test"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
@@ -75,7 +81,9 @@ fn a_demo_shows_both_chats_and_leaves_no_process() {
     let text = once(0, 0);
     let shown = text.split_once("POST /v1/chat/completions\n").expect("a chat").1;
     let (chat, stream) = shown.split_once("POST /v1/chat/completions, streamed\n").expect("a streamed chat");
-    for (part, question) in [(chat, "What does an AI gateway do?"), (stream, "And what is streaming good for?")] {
+    for (part, question) in
+        [(chat, "What does an AI gateway do?"), (stream, "And what is streaming good for?")]
+    {
         assert!(part.contains(&format!("  > {question}")), "{text}");
         assert!(part.contains(&format!("  < You said \"{question}")), "{text}");
         assert!(part.contains("I am a mock vendor"), "{text}");
@@ -93,8 +101,14 @@ fn a_taken_port_is_told_and_replaced() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its address").port();
     let text = once(port, port);
-    assert!(text.contains(&format!("port {port} is taken, so it is a free one instead (--port chooses)")), "{text}");
-    assert!(text.contains(&format!("port {port} is taken, so it is a free one instead (--admin-port chooses)")), "{text}");
+    assert!(
+        text.contains(&format!("port {port} is taken, so it is a free one instead (--port chooses)")),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("port {port} is taken, so it is a free one instead (--admin-port chooses)")),
+        "{text}"
+    );
     assert!(!text.contains(&format!("http://127.0.0.1:{port} ")), "{text}");
     assert!(text.contains("I am a mock vendor"), "{text}");
 }
@@ -113,7 +127,7 @@ impl Running {
         let mut process = command(&["--port", "0", "--admin-port=0"]).spawn().expect("the harness");
         let out = BufReader::new(process.stdout.take().expect("its output"));
         let err = BufReader::new(process.stderr.take().expect("its complaints"));
-        let mut running = Self { process, shown: Vec::new(), out, err: err };
+        let mut running = Self { process, shown: Vec::new(), out, err };
         while running.shown.last().is_none_or(|line| line != "Ctrl-C ends it.") {
             let mut line = String::new();
             let read = running.out.read_line(&mut line).expect("its output");
@@ -160,19 +174,29 @@ fn a_demo_stays_up_as_it_says_until_it_is_interrupted() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut demo = Running::start();
         let gateway = address(demo.fact("gateway"));
-        assert!(demo.shown.iter().any(|line| line.contains(&format!("curl http://{gateway}/v1/chat/completions"))));
-        let body = json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "Still there?" }] });
+        assert!(
+            demo.shown
+                .iter()
+                .any(|line| line.contains(&format!("curl http://{gateway}/v1/chat/completions")))
+        );
+        let body =
+            json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "Still there?" }] });
         let answer = send(gateway, &Request::post_json("/v1/chat/completions", &body)).expect("an answer");
         assert!(answer.text().contains("Still there?"), "{}", answer.text());
-        for (name, path, expected) in
-            [("metrics", "/stats/prometheus", "envoy_"), ("stats", "/stats?filter=cluster.openai", "cluster.openai.")]
-        {
+        for (name, path, expected) in [
+            ("metrics", "/stats/prometheus", "envoy_"),
+            ("stats", "/stats?filter=cluster.openai", "cluster.openai."),
+        ] {
             assert!(demo.fact(name).ends_with(path), "{}", demo.fact(name));
             let stats = send(address(demo.fact("admin")), &Request::get(path)).expect("stats");
             assert!(stats.text().contains(expected), "{}", stats.text());
         }
         let log = test_harness::workspace_root().join(demo.fact("log"));
-        assert!(std::fs::read_to_string(&log).is_ok_and(|log| log.contains("/v1/chat/completions")), "{}", log.display());
+        assert!(
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("/v1/chat/completions")),
+            "{}",
+            log.display()
+        );
 
         let below = children(demo.process.id());
         assert_eq!(below.len(), 1, "{below:?}");
@@ -193,6 +217,9 @@ fn a_demo_that_is_killed_takes_envoy_with_it() {
     demo.signal(Signal::KILL);
     assert_eq!(demo.process.wait().expect("its status").signal(), Some(Signal::KILL.as_raw()));
     assert!(are_gone(&below), "{below:?}");
+    // It had no time to do so itself.
+    let log = test_harness::workspace_root().join(demo.fact("log"));
+    std::fs::remove_dir_all(log.parent().expect("its folder")).expect("the folder of its run");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The runner keeps its promises: free ports, readiness, a readable refusal, and nothing left behind.
+#![allow(clippy::expect_used, reason = "what fails here fails a test")]
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;

@@ -22,7 +22,8 @@ fn the_openai_client_works_over_the_gateway_and_its_own_key_goes_no_further() {
         let place = format!("{} {}", request.method, request.path());
         assert_eq!(request.header("authorization"), Some(format!("Bearer {VENDOR_KEY}")), "{place}");
         assert_eq!(request.host().as_deref(), Some("api.openai.com"), "{place}");
-        let leaks = |bytes: &[u8]| bytes.windows(CLIENT_KEY.len()).any(|window| window == CLIENT_KEY.as_bytes());
+        let leaks =
+            |bytes: &[u8]| bytes.windows(CLIENT_KEY.len()).any(|window| window == CLIENT_KEY.as_bytes());
         let leak = request.headers.iter().find(|(_, value)| leaks(value));
         assert_eq!(leak, None, "{place}");
         assert!(!leaks(&request.body) && !leaks(&request.raw_path), "{place}");

@@ -343,3 +343,25 @@ fn unknown_keys_are_named() {
             .unwrap();
     assert!(known.is_empty(), "{known:?}");
 }
+
+#[test]
+fn the_configuration_in_the_readme_works() {
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("```json\n").unwrap();
+    let (config, _) = rest.split_once("```").unwrap();
+    let config = config.replace("${OPENAI_API_KEY}", "sk-a");
+    assert!(load_errors::<AiProxy>(&config).unwrap().is_empty());
+    let played = play(&config, post("/v1/chat/completions"));
+    assert_eq!(played.sent().header("authorization").as_deref(), Some("Bearer sk-a"));
+}
+
+#[test]
+fn a_rule_takes_a_provider_of_the_global_configuration_and_its_settings() {
+    let config = r#"{"provider":{"id":"a","type":"openai","apiTokens":["k"]},"disableStreamUsageStats":true,
+        "_rules_":[{"_match_route_":["r"],"activeProviderId":"a"}]}"#;
+    let stream = r#"{"stream":true}"#;
+    let script = Script::post("/v1/chat/completions", stream).property("xds.route_name", "r");
+    let played = play(config, script);
+    assert_eq!(played.sent().header(":authority").as_deref(), Some("api.openai.com"));
+    assert_eq!(played.sent().text(), stream);
+}

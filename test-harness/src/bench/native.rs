@@ -3,6 +3,7 @@
 //! The host here only hands out what it has, so what remains is the plugin and the layers under it:
 //! what Envoy and V8 add is the business of the real benchmark.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hint::black_box;
 use std::rc::Rc;
@@ -38,42 +39,54 @@ pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError
         return Err(BenchError::UnknownPlugin { name: name.clone(), known: module.name });
     }
     let traffic = Traffic::new();
-    let mut rows = Vec::new();
+    let (mut rows, mut asked) = (Vec::new(), Vec::new());
     for chain in plugin_chains(&module) {
         announce(&format!("{}: {exchanges} exchanges of each size", chain.name));
         let time = |request| play::<ai_proxy::AiProxy>(&chain, request, &traffic.completion, exchanges);
         let shown = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e6);
-        rows.push(vec![chain.name.clone(), shown(time(&traffic.small)?), shown(time(&traffic.large)?)]);
+        let (small, calls) = time(&traffic.small)?;
+        let (large, _) = time(&traffic.large)?;
+        rows.push(vec![chain.name.clone(), shown(small), shown(large), calls.len().to_string()]);
+        asked.push(format!("{}: {}", chain.name, calls.join(", ")));
     }
-    print!("{}", report::table(&["chain, native", "1 KiB µs", "16 KiB µs"], rows));
+    println!("{}", report::table(&["chain, native", "1 KiB µs", "16 KiB µs", "host calls"], rows));
+    println!("{}", asked.join("\n"));
     Ok(())
 }
 
-/// The time of one exchange.
+/// The time of one exchange, and what it asks of the host.
 fn play<F: Filter>(
     chain: &Chain,
     request: &[u8],
     answer: &[u8],
     exchanges: usize,
-) -> Result<Duration, BenchError> {
+) -> Result<(Duration, Vec<String>), BenchError> {
     let config = chain.filter.as_ref().map_or(Value::Null, |filter| filter.config.clone()).to_string();
-    let host = StillHost::new(request, answer);
+    let mut host = StillHost::new(request, answer);
     let plugin = Plugin::<F>::configure(config.as_bytes(), &|_| None, &host)
         .map_err(|error| BenchError::unexpected(&chain.name, error.to_string()))?;
     let plugin = Rc::new(plugin);
+    host.calls = Some(RefCell::default());
+    exchange(&plugin, &host, chain)?;
+    let calls = host.calls.take().map(RefCell::into_inner).unwrap_or_default();
     let start = Instant::now();
     for _ in 0..exchanges {
-        let mut exchange = Exchange::new(Rc::clone(&plugin));
-        exchange.request_head(&host, false);
-        let released = exchange.request_body(&host, host.request_body.len(), true);
-        if released != Action::Continue {
-            return Err(BenchError::unexpected(&chain.name, "the request is held after its end"));
-        }
-        exchange.response_head(&host, false);
-        exchange.response_body(&host, host.response_body.len(), true);
-        exchange.end(&host);
+        exchange(&plugin, &host, chain)?;
     }
-    Ok(start.elapsed() / u32::try_from(exchanges).unwrap_or(u32::MAX))
+    Ok((start.elapsed() / u32::try_from(exchanges).unwrap_or(u32::MAX), calls))
+}
+
+fn exchange<F: Filter>(plugin: &Rc<Plugin<F>>, host: &StillHost, chain: &Chain) -> Result<(), BenchError> {
+    let mut exchange = Exchange::new(Rc::clone(plugin));
+    exchange.request_head(host, false);
+    let released = exchange.request_body(host, host.request_body.len(), true);
+    if released != Action::Continue {
+        return Err(BenchError::unexpected(&chain.name, "the request is held after its end"));
+    }
+    exchange.response_head(host, false);
+    exchange.response_body(host, host.response_body.len(), true);
+    exchange.end(host);
+    Ok(())
 }
 
 /// A host in which nothing ever changes.
@@ -82,13 +95,21 @@ struct StillHost {
     request_body: Vec<u8>,
     response: Vec<u8>,
     response_body: Vec<u8>,
+    /// What is asked, if that is to be kept: each call is a step out of the VM and back.
+    calls: Option<RefCell<Vec<String>>>,
 }
 
 impl StillHost {
     fn new(request: &[u8], answer: &[u8]) -> Self {
         let (request, request_body) = pairs(request, &ADDED_BY_ENVOY);
         let (response, response_body) = pairs(answer, &[(":status", "200")]);
-        Self { request, request_body, response, response_body }
+        Self { request, request_body, response, response_body, calls: None }
+    }
+
+    fn called(&self, call: fmt::Arguments<'_>) {
+        if let Some(calls) = &self.calls {
+            calls.borrow_mut().push(call.to_string());
+        }
     }
 }
 
@@ -103,10 +124,12 @@ fn pairs(message: &[u8], added: &[(&str, &str)]) -> (Vec<u8>, Vec<u8>) {
 
 impl Env for StillHost {
     fn now(&self) -> SystemTime {
+        self.called(format_args!("now"));
         SystemTime::UNIX_EPOCH
     }
 
     fn monotonic(&self) -> Duration {
+        self.called(format_args!("monotonic"));
         Duration::ZERO
     }
 
@@ -119,37 +142,45 @@ impl Env for StillHost {
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.called(format_args!("property {}", path.join(".")));
         (path == ["response", "code_details"]).then(|| b"via_upstream".to_vec())
     }
 
     fn set_property(&self, key: &str, value: &[u8]) {
+        self.called(format_args!("set_property {key}"));
         black_box((key, value));
     }
 
-    fn shared(&self, _key: &str) -> Option<(Vec<u8>, u32)> {
+    fn shared(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.called(format_args!("shared {key}"));
         None
     }
 
     fn set_shared(&self, key: &str, value: &[u8], token: Option<u32>) -> Result<(), CasMismatch> {
+        self.called(format_args!("set_shared {key}"));
         black_box((key, value, token));
         Ok(())
     }
 
-    fn metric(&self, _kind: MetricKind, _name: &str) -> Option<MetricId> {
+    fn metric(&self, _kind: MetricKind, name: &str) -> Option<MetricId> {
+        self.called(format_args!("metric {name}"));
         Some(MetricId(0))
     }
 
     fn add(&self, metric: MetricId, delta: i64) {
+        self.called(format_args!("add"));
         black_box((metric, delta));
     }
 
     fn record(&self, metric: MetricId, value: u64) {
+        self.called(format_args!("record"));
         black_box((metric, value));
     }
 }
 
 impl Host for StillHost {
     fn pairs(&self, map: Map) -> Result<Vec<u8>, HostError> {
+        self.called(format_args!("pairs {map:?}"));
         match map {
             Map::Request => Ok(self.request.clone()),
             Map::Response => Ok(self.response.clone()),
@@ -158,11 +189,13 @@ impl Host for StillHost {
     }
 
     fn change(&self, map: Map, change: &Change<'_>) -> Result<(), HostError> {
+        self.called(format_args!("change {}", change.name));
         black_box((map, change));
         Ok(())
     }
 
     fn body(&self, body: Body, max: usize) -> Result<Vec<u8>, HostError> {
+        self.called(format_args!("body {body:?}"));
         let bytes = match body {
             Body::Request => &self.request_body,
             Body::Response => &self.response_body,
@@ -172,21 +205,25 @@ impl Host for StillHost {
     }
 
     fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        self.called(format_args!("replace_body {body:?}"));
         black_box((body, bytes));
         Ok(())
     }
 
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
+        self.called(format_args!("reply"));
         black_box(reply);
         Ok(())
     }
 
     fn resume(&self, body: Body) -> Result<(), HostError> {
+        self.called(format_args!("resume {body:?}"));
         black_box(body);
         Ok(())
     }
 
-    fn call(&self, _callout: &Callout) -> Result<u32, HostError> {
+    fn call(&self, callout: &Callout) -> Result<u32, HostError> {
+        self.called(format_args!("call {}", callout.cluster));
         Err(HostError::BadArgument)
     }
 }

@@ -55,20 +55,18 @@ impl Gateway {
     /// # Errors
     /// A module cannot be built, or Envoy does not start.
     pub fn start(binary: &EnvoyBinary, wanted: &Wanted) -> Result<Self, StartError> {
-        let mut render = config()?
-            .built_wasm()
-            .listener_port(LISTENER, wanted.port)
-            .admin_port(wanted.admin_port);
-        let mut options =
-            envoy::Options { component_log_level: "wasm:info".to_owned(), ..envoy::Options::default() };
-        let vendor = match wanted.backend {
-            Backend::OpenAi => None,
+        let (vendor, key) = match wanted.backend {
+            Backend::OpenAi => (None, None),
             Backend::BuiltIn { pace } => {
                 let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace });
-                render = render.cluster_endpoint(CLUSTER, vendor.addr(), Transport::Plain);
-                options.variables.push(("OPENAI_API_KEY".to_owned(), VENDOR_KEY.to_owned()));
-                Some(vendor)
+                (Some(vendor), Some(("OPENAI_API_KEY".to_owned(), VENDOR_KEY.to_owned())))
             }
+        };
+        let render = render(wanted, vendor.as_ref().map(Vendor::addr))?.built_wasm();
+        let options = envoy::Options {
+            component_log_level: "wasm:info".to_owned(),
+            variables: key.into_iter().collect(),
+            ..envoy::Options::default()
         };
         Ok(Self { envoy: Envoy::start(binary, render, options)?, vendor })
     }
@@ -99,11 +97,66 @@ impl Gateway {
     }
 }
 
-fn config() -> Result<Render, RenderError> {
-    Render::from_file(workspace_root().join(CONFIG))
+fn render(wanted: &Wanted, vendor: Option<SocketAddr>) -> Result<Render, RenderError> {
+    let render = Render::from_file(workspace_root().join(CONFIG))?
+        .listener_port(LISTENER, wanted.port)
+        .admin_port(wanted.admin_port);
+    Ok(match vendor {
+        Some(address) => render.cluster_endpoint(CLUSTER, address, Transport::Plain),
+        None => render,
+    })
 }
 
 /// Whether nobody listens there; 0, which is any port, always is free.
 pub(super) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The shipped config and the demo's, both without what the demo may replace.
+    fn compare(backend: Backend, vendor: Option<SocketAddr>, replaced: &[&str]) -> Value {
+        let wanted = Wanted { port: 8080, admin_port: 8081, backend };
+        let rendered = render(&wanted, vendor).unwrap().finish().unwrap();
+        let text = std::fs::read_to_string(workspace_root().join(CONFIG)).unwrap();
+        let mut documents = [rendered.clone(), envoy::render::parse_yaml(&text).unwrap().remove(0)];
+        for document in &mut documents {
+            let addresses = ["/admin/address", "/static_resources/listeners/0/address"];
+            for pointer in addresses.iter().chain(replaced) {
+                let (parent, key) = pointer.rsplit_once('/').unwrap();
+                document.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
+            }
+        }
+        assert_eq!(documents[0], documents[1]);
+        rendered
+    }
+
+    #[test]
+    fn the_real_vendor_is_reached_as_the_shipped_config_says() {
+        let rendered = compare(Backend::OpenAi, None, &[]);
+        let listens = &rendered["static_resources"]["listeners"][0]["address"]["socket_address"];
+        assert_eq!(listens, &json!({ "address": "127.0.0.1", "port_value": 8080 }));
+        let admin = &rendered["admin"]["address"]["socket_address"];
+        assert_eq!(admin, &json!({ "address": "127.0.0.1", "port_value": 8081 }));
+        let cluster = &rendered["static_resources"]["clusters"][0];
+        assert_eq!(cluster["transport_socket"]["typed_config"]["sni"], "api.openai.com");
+    }
+
+    #[test]
+    fn the_built_in_vendor_replaces_the_endpoint_alone() {
+        let cluster = "/static_resources/clusters/0";
+        let replaced = ["type", "dns_lookup_family", "load_assignment", "transport_socket"];
+        let replaced = replaced.map(|key| format!("{cluster}/{key}"));
+        let replaced: Vec<&str> = replaced.iter().map(String::as_str).collect();
+        let backend = Backend::BuiltIn { pace: Duration::ZERO };
+        let rendered = compare(backend, Some(SocketAddr::from(([127, 0, 0, 1], 8082))), &replaced);
+        let endpoint =
+            rendered.pointer(cluster).unwrap()["load_assignment"]["endpoints"][0]["lb_endpoints"][0].clone();
+        let address = json!({ "socket_address": { "address": "127.0.0.1", "port_value": 8082 } });
+        assert_eq!(endpoint["endpoint"]["address"], address);
+    }
 }

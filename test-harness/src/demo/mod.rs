@@ -97,10 +97,13 @@ pub fn demo(options: &Options, out: &mut dyn Write) -> Result<(), DemoError> {
     screen.fact("envoy", "looking for one, or fetching it")?;
     let binary = envoy::provide()?;
     screen.fact("", &format!("{}, {}", binary.version, shown(&binary.path)))?;
-    screen.fact("vendor", match options.backend {
-        Backend::BuiltIn { .. } => "built in; with OPENAI_API_KEY set it is the real one",
-        Backend::OpenAi => "api.openai.com, with the key in OPENAI_API_KEY",
-    })?;
+    screen.fact(
+        "vendor",
+        match options.backend {
+            Backend::BuiltIn { .. } => "built in; with OPENAI_API_KEY set it is the real one",
+            Backend::OpenAi => "api.openai.com, with the key in OPENAI_API_KEY",
+        },
+    )?;
     let wanted = Wanted {
         port: screen.free_port("--port", options.port)?,
         admin_port: screen.free_port("--admin-port", options.admin_port)?,

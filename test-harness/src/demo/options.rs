@@ -68,7 +68,8 @@ mod tests {
 
     fn check(line: &str, expected: Result<(bool, u16, u16), &str>) {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let parsed = Options::parse(&arguments).map(|options| (options.once, options.port, options.admin_port));
+        let parsed =
+            Options::parse(&arguments).map(|options| (options.once, options.port, options.admin_port));
         assert_eq!(parsed, expected.map_err(str::to_owned), "{line}");
     }
 

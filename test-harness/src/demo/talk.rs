@@ -79,7 +79,11 @@ pub(super) fn streamed_chat(gateway: &Gateway, screen: &mut Screen<'_>) -> Resul
     let count = events.count;
     note(
         screen,
-        &format!("{}, first word after {first} ms, {count} events in {all} ms, {}", response.status, tokens(&usage)),
+        &format!(
+            "{}, first word after {first} ms, {count} events in {all} ms, {}",
+            response.status,
+            tokens(&usage)
+        ),
     )?;
     Ok(())
 }
@@ -108,8 +112,13 @@ fn answered(
     what: &'static str,
     response: Result<Response, ClientError>,
 ) -> Result<Response, DemoError> {
-    let response = response.map_err(|source| DemoError::NoAnswer { what, source, log: gateway.log_tail() })?;
-    if response.status == 200 && response.complete { Ok(response) } else { Err(wrong(gateway, what, &response)) }
+    let response =
+        response.map_err(|source| DemoError::NoAnswer { what, source, log: gateway.log_tail() })?;
+    if response.status == 200 && response.complete {
+        Ok(response)
+    } else {
+        Err(wrong(gateway, what, &response))
+    }
 }
 
 fn wrong(gateway: &Gateway, what: &'static str, response: &Response) -> DemoError {

@@ -99,7 +99,9 @@ impl Choice {
                     start["function"]["arguments"] = json!("");
                     deltas.push(json!({ "tool_calls": [start] }));
                     for piece in tools::pieces(call) {
-                        deltas.push(json!({ "tool_calls": [{ "index": index, "function": { "arguments": piece } }] }));
+                        deltas.push(
+                            json!({ "tool_calls": [{ "index": index, "function": { "arguments": piece } }] }),
+                        );
                     }
                 }
                 deltas
@@ -174,7 +176,8 @@ fn choices(input: &Input, messages: &[Message], seed: u64) -> Result<Vec<Choice>
     let most = input.integer("max_completion_tokens", 1..=1 << 20)?.or(most);
     let stops = input.texts("stop", 4)?;
     let last = messages.last();
-    let said = messages.iter().rev().find(|message| message.role == "user").map_or("", |message| &message.text);
+    let said =
+        messages.iter().rev().find(|message| message.role == "user").map_or("", |message| &message.text);
     // A tool that has answered is not called again.
     let has_result = last.is_some_and(|message| matches!(message.role.as_str(), "tool" | "function"));
     let calls = tools::calls(input, if has_result { "" } else { said }, seed)?;

@@ -46,7 +46,11 @@ pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
 
     let mut choices = Vec::new();
     for prompt in if prompts.is_empty() { &[""] } else { prompts.as_slice() } {
-        let text = format!(" ... which is to say: \"{}\", {}.", text::quote(prompt), plural(text::count(prompt), "word"));
+        let text = format!(
+            " ... which is to say: \"{}\", {}.",
+            text::quote(prompt),
+            plural(text::count(prompt), "word")
+        );
         let mut ended = text::end(&text, &stops, Some(most));
         if repeats {
             ended.text.insert_str(0, prompt);
@@ -68,18 +72,19 @@ pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
             "choices": choices,
         })
     };
-    let choice = |index: usize, text: &str, reason: Option<&str>| {
-        json!({ "index": index, "text": text, "logprobs": null, "finish_reason": reason })
-    };
+    let choice = |index: usize, text: &str, reason: Option<&str>| json!({ "index": index, "text": text, "logprobs": null, "finish_reason": reason });
     if stream == Stream::No {
-        let choices = choices.iter().enumerate().map(|(index, (text, reason))| choice(index, text, Some(reason)));
+        let choices =
+            choices.iter().enumerate().map(|(index, (text, reason))| choice(index, text, Some(reason)));
         let mut document = document(&choices.collect());
         document["usage"] = usage;
         return Ok(Answer::json(200, &document));
     }
     let mut events = Vec::new();
     for (index, (text, reason)) in choices.iter().enumerate() {
-        events.extend(text::pieces(text).into_iter().map(|piece| document(&json!([choice(index, piece, None)]))));
+        events.extend(
+            text::pieces(text).into_iter().map(|piece| document(&json!([choice(index, piece, None)]))),
+        );
         events.push(document(&json!([choice(index, "", Some(reason))])));
     }
     if stream == Stream::WithUsage {

@@ -62,7 +62,9 @@ impl Fault {
     }
 
     pub(super) fn unknown_model(model: &str) -> Self {
-        Self::new(404, format!("There is no model `{model}`, or not for you")).of("model").code("model_not_found")
+        Self::new(404, format!("There is no model `{model}`, or not for you"))
+            .of("model")
+            .code("model_not_found")
     }
 
     pub(super) fn wrong_model(model: &str, api: &str) -> Self {
@@ -70,7 +72,8 @@ impl Fault {
     }
 
     pub(super) fn rate_limited() -> Self {
-        let fault = Self::new(429, "Too many requests: this model takes none at all").code("rate_limit_exceeded");
+        let fault =
+            Self::new(429, "Too many requests: this model takes none at all").code("rate_limit_exceeded");
         Self { kind: "requests", retry_after: Some(1), ..fault }
     }
 
@@ -101,7 +104,8 @@ impl Fault {
     }
 
     pub(super) fn answer(&self) -> Answer {
-        let error = json!({ "message": self.message, "type": self.kind, "param": self.param, "code": self.code });
+        let error =
+            json!({ "message": self.message, "type": self.kind, "param": self.param, "code": self.code });
         let answer = Answer::json(self.status, &json!({ "error": error }));
         match self.retry_after {
             Some(seconds) => answer.header("retry-after", seconds.to_string()),

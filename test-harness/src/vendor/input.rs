@@ -99,7 +99,9 @@ impl Input {
     pub(super) fn stream(&self) -> Result<Stream, Fault> {
         let options = self.object("stream_options")?;
         match (self.flag("stream")?.unwrap_or(false), options) {
-            (false, Some(_)) => Err(Fault::wrong_value("stream_options", "absent where `stream` is not true")),
+            (false, Some(_)) => {
+                Err(Fault::wrong_value("stream_options", "absent where `stream` is not true"))
+            }
             (false, None) => Ok(Stream::No),
             (true, None) => Ok(Stream::Plain),
             (true, Some(options)) => match options.get("include_usage") {

@@ -14,7 +14,11 @@ pub(super) struct Message {
 
 /// Reads the messages of a request; the first that is not as published is refused.
 pub(super) fn read(messages: &[Value]) -> Result<Vec<Message>, Fault> {
-    messages.iter().enumerate().map(|(index, message)| read_one(&format!("messages[{index}]"), message)).collect()
+    messages
+        .iter()
+        .enumerate()
+        .map(|(index, message)| read_one(&format!("messages[{index}]"), message))
+        .collect()
 }
 
 fn read_one(at: &str, message: &Value) -> Result<Message, Fault> {
@@ -28,12 +32,16 @@ fn read_one(at: &str, message: &Value) -> Result<Message, Fault> {
     if role == "tool" && !message["tool_call_id"].is_string() {
         return Err(Fault::wrong_type(format!("{at}.tool_call_id"), "a string"));
     }
-    let may_be_absent = role == "assistant" && (message["tool_calls"].is_array() || message["function_call"].is_object());
+    let may_be_absent =
+        role == "assistant" && (message["tool_calls"].is_array() || message["function_call"].is_object());
     let text = match &message["content"] {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
-            let texts: Result<Vec<&str>, Fault> =
-                parts.iter().enumerate().map(|(index, part)| read_part(&format!("{at}.content[{index}]"), part)).collect();
+            let texts: Result<Vec<&str>, Fault> = parts
+                .iter()
+                .enumerate()
+                .map(|(index, part)| read_part(&format!("{at}.content[{index}]"), part))
+                .collect();
             texts?.join(" ")
         }
         Value::Null if may_be_absent => String::new(),
@@ -45,7 +53,9 @@ fn read_one(at: &str, message: &Value) -> Result<Message, Fault> {
 /// The text of a part; what is no text has none.
 fn read_part<'a>(at: &str, part: &'a Value) -> Result<&'a str, Fault> {
     match part["type"].as_str() {
-        Some("text") => part["text"].as_str().ok_or_else(|| Fault::wrong_type(format!("{at}.text"), "a string")),
+        Some("text") => {
+            part["text"].as_str().ok_or_else(|| Fault::wrong_type(format!("{at}.text"), "a string"))
+        }
         Some("image_url") if part["image_url"]["url"].is_string() => Ok(""),
         Some(kind @ ("input_audio" | "file")) if part[kind].is_object() => Ok(""),
         Some("refusal") if part["refusal"].is_string() => Ok(""),

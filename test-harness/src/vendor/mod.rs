@@ -103,6 +103,7 @@ fn authenticate(request: &Recorded, key: &str) -> Result<(), Fault> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
 mod tests {
     use serde_json::{Value, json};
 
@@ -145,7 +146,11 @@ mod tests {
     /// The fault a request ends in: its status, `param` and `code`.
     fn check_fault(response: &Response, status: u16, param: Option<&str>, code: Option<&str>) {
         let error = &response.json()["error"];
-        assert_eq!((response.status, error["param"].as_str(), error["code"].as_str()), (status, param, code), "{error}");
+        assert_eq!(
+            (response.status, error["param"].as_str(), error["code"].as_str()),
+            (status, param, code),
+            "{error}"
+        );
         assert!(error["message"].is_string() && error["type"].is_string(), "{error}");
     }
 
@@ -168,7 +173,10 @@ mod tests {
         assert_eq!(stream.header("content-type").as_deref(), Some("text/event-stream; charset=utf-8"));
         let events = events(&stream);
         for index in 0..2 {
-            let deltas = events.iter().filter_map(|event| event["choices"].get(0)).filter(|choice| choice["index"] == index);
+            let deltas = events
+                .iter()
+                .filter_map(|event| event["choices"].get(0))
+                .filter(|choice| choice["index"] == index);
             let content: String = deltas.filter_map(|choice| choice["delta"]["content"].as_str()).collect();
             assert_eq!(whole["choices"][index]["message"]["content"], content);
         }
@@ -188,7 +196,10 @@ mod tests {
     #[test]
     fn limits_and_stops_are_kept() {
         let choice = chat(json!({ "max_completion_tokens": 2 })).json()["choices"][0].clone();
-        assert_eq!((choice["message"]["content"].as_str(), &choice["finish_reason"]), (Some("You said"), &json!("length")));
+        assert_eq!(
+            (choice["message"]["content"].as_str(), &choice["finish_reason"]),
+            (Some("You said"), &json!("length"))
+        );
         let choice = chat(json!({ "stop": [", gate", "never"] })).json()["choices"][0].clone();
         assert_eq!(choice["message"]["content"], "You said \"Hello there");
         assert_eq!(choice["finish_reason"], "stop");
@@ -202,14 +213,21 @@ mod tests {
         });
         let message = chat(asked.clone()).json()["choices"][0]["message"].clone();
         assert_eq!(message["content"], Value::Null);
-        let names: Vec<&str> =
-            message["tool_calls"].as_array().unwrap().iter().map(|call| call["function"]["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> = message["tool_calls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| call["function"]["name"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["get_weather", "get_time"]);
         assert_eq!(message["tool_calls"][0]["function"]["arguments"], r#"{"city":"Paris"}"#);
 
         let mut one_by_one = asked;
         one_by_one["parallel_tool_calls"] = json!(false);
-        assert_eq!(chat(one_by_one).json()["choices"][0]["message"]["tool_calls"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            chat(one_by_one).json()["choices"][0]["message"]["tool_calls"].as_array().unwrap().len(),
+            1
+        );
 
         let required = chat(json!({ "tools": weather_and_time(), "tool_choice": "required" })).json();
         assert_eq!(required["choices"][0]["finish_reason"], "tool_calls");
@@ -222,12 +240,14 @@ mod tests {
 
     #[test]
     fn streamed_arguments_come_in_pieces_that_make_json() {
-        let events = events(&chat(json!({ "tools": weather_and_time(), "tool_choice": "required", "stream": true })));
+        let events =
+            events(&chat(json!({ "tools": weather_and_time(), "tool_choice": "required", "stream": true })));
         let calls: Vec<&Value> =
             events.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].get(0)).collect();
         assert_eq!(calls[0]["function"]["name"], "get_weather");
         assert!(calls.len() > 2);
-        let arguments: String = calls.iter().filter_map(|call| call["function"]["arguments"].as_str()).collect();
+        let arguments: String =
+            calls.iter().filter_map(|call| call["function"]["arguments"].as_str()).collect();
         assert_eq!(serde_json::from_str::<Value>(&arguments).unwrap(), json!({ "city": "gateway" }));
         assert_eq!(events.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
     }
@@ -248,9 +268,13 @@ mod tests {
     fn json_is_answered_where_it_is_asked_for() {
         let content = |format: Value| {
             let answer = chat(json!({ "response_format": format })).json();
-            serde_json::from_str::<Value>(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap()
+            serde_json::from_str::<Value>(answer["choices"][0]["message"]["content"].as_str().unwrap())
+                .unwrap()
         };
-        assert_eq!(content(json!({ "type": "json_object" })), json!({ "said": "Hello there, gateway", "words": 3 }));
+        assert_eq!(
+            content(json!({ "type": "json_object" })),
+            json!({ "said": "Hello there, gateway", "words": 3 })
+        );
         let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" }, "ok": { "type": "boolean" } } });
         let format = json!({ "type": "json_schema", "json_schema": { "name": "a", "schema": schema } });
         assert_eq!(content(format), json!({ "n": 1, "ok": true }));
@@ -258,7 +282,8 @@ mod tests {
 
     #[test]
     fn completions_are_whole_or_streamed() {
-        let body = json!({ "model": "gpt-3.5-turbo-instruct", "prompt": ["One two", "Three"], "max_tokens": 50 });
+        let body =
+            json!({ "model": "gpt-3.5-turbo-instruct", "prompt": ["One two", "Three"], "max_tokens": 50 });
         let whole = post("/v1/completions", &body).json();
         assert_eq!(whole["choices"].as_array().unwrap().len(), 2);
         assert!(whole["choices"][1]["text"].as_str().unwrap().contains("\"Three\""));
@@ -276,12 +301,22 @@ mod tests {
         let body = json!({ "model": "text-embedding-3-small", "input": ["a cat", "the cat", "steam engine"], "dimensions": 256 });
         let answer = post("/v1/embeddings", &body).json();
         let vectors: Vec<Vec<f64>> = (0..3)
-            .map(|index| answer["data"][index]["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect())
+            .map(|index| {
+                answer["data"][index]["embedding"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|x| x.as_f64().unwrap())
+                    .collect()
+            })
             .collect();
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         assert_eq!(vectors[0].len(), 256);
         assert!((dot(&vectors[0], &vectors[0]) - 1.0).abs() < 1e-4);
-        assert!(dot(&vectors[0], &vectors[1]) > dot(&vectors[0], &vectors[2]), "what shares a word is nearer");
+        assert!(
+            dot(&vectors[0], &vectors[1]) > dot(&vectors[0], &vectors[2]),
+            "what shares a word is nearer"
+        );
         let mut body = body;
         body["encoding_format"] = json!("base64");
         let encoded = post("/v1/embeddings", &body).json();
@@ -297,7 +332,8 @@ mod tests {
         check_fault(&send(vendor.addr(), &request()).unwrap(), 401, None, None);
         let wrong = request().header("authorization", "Bearer another");
         check_fault(&send(vendor.addr(), &wrong).unwrap(), 401, None, Some("invalid_api_key"));
-        let two = request().header("authorization", "Bearer the-key").header("authorization", "Bearer another");
+        let two =
+            request().header("authorization", "Bearer the-key").header("authorization", "Bearer another");
         check_fault(&send(vendor.addr(), &two).unwrap(), 401, None, Some("invalid_api_key"));
         assert_eq!(vendor.take().len(), 3);
     }
@@ -308,7 +344,12 @@ mod tests {
         let list = ask(&vendor, Request::get("/v1/models?limit=2").over(Version::H2)).json();
         assert!(list["data"].as_array().unwrap().iter().any(|model| model["id"] == "gpt-4o-mini"));
         assert_eq!(ask(&vendor, Request::get("/v1/models/gpt-4o")).json()["id"], "gpt-4o");
-        check_fault(&ask(&vendor, Request::get("/v1/models/nobody")), 404, Some("model"), Some("model_not_found"));
+        check_fault(
+            &ask(&vendor, Request::get("/v1/models/nobody")),
+            404,
+            Some("model"),
+            Some("model_not_found"),
+        );
         check_fault(&chat(json!({ "model": "nobody" })), 404, Some("model"), Some("model_not_found"));
         check_fault(&chat(json!({ "model": "text-embedding-3-small" })), 404, Some("model"), None);
     }
@@ -328,21 +369,40 @@ mod tests {
         let typed = |kind: &str| Request::new("POST", at).header("content-type", kind);
         check_fault(&ask(&vendor, typed("application/json").body("{\"model\": ")), 400, None, None);
         check_fault(&ask(&vendor, typed("application/json").body("[]")), 400, None, None);
-        check_fault(&ask(&vendor, typed("text/plain").body("{}")), 415, None, Some("unsupported_content_type"));
-        check_fault(&ask(&vendor, Request::new("POST", at).body("{}")), 415, None, Some("unsupported_content_type"));
+        check_fault(
+            &ask(&vendor, typed("text/plain").body("{}")),
+            415,
+            None,
+            Some("unsupported_content_type"),
+        );
+        check_fault(
+            &ask(&vendor, Request::new("POST", at).body("{}")),
+            415,
+            None,
+            Some("unsupported_content_type"),
+        );
         check_fault(&ask(&vendor, typed("application/json; charset=utf-8").body("{}")), 400, None, None);
         check_fault(&ask(&vendor, Request::get(at)), 405, None, Some("method_not_supported"));
         check_fault(&ask(&vendor, Request::get("/v1/nothing")), 404, None, None);
 
-        let fault = |more: Value, param: &str, code: Option<&str>| check_fault(&chat(more), 400, Some(param), code);
+        let fault =
+            |more: Value, param: &str, code: Option<&str>| check_fault(&chat(more), 400, Some(param), code);
         fault(json!({ "messages": null }), "messages", Some("missing_required_parameter"));
         fault(json!({ "messages": [] }), "messages", Some("empty_array"));
         fault(json!({ "messages": "Hello" }), "messages", Some("invalid_type"));
-        fault(json!({ "messages": [{ "role": "me", "content": "" }] }), "messages[0].role", Some("invalid_value"));
+        fault(
+            json!({ "messages": [{ "role": "me", "content": "" }] }),
+            "messages[0].role",
+            Some("invalid_value"),
+        );
         fault(json!({ "messages": [{ "role": "user" }] }), "messages[0].content", Some("invalid_type"));
         fault(json!({ "max_tokens": 0 }), "max_tokens", Some("invalid_value"));
         fault(json!({ "stream": "yes" }), "stream", Some("invalid_type"));
-        fault(json!({ "stream_options": { "include_usage": true } }), "stream_options", Some("invalid_value"));
+        fault(
+            json!({ "stream_options": { "include_usage": true } }),
+            "stream_options",
+            Some("invalid_value"),
+        );
         fault(json!({ "temperature": 3 }), "temperature", Some("invalid_value"));
         fault(json!({ "tool_choice": "required" }), "tool_choice", Some("invalid_value"));
         fault(json!({ "provider": "mock" }), "provider", Some("unknown_parameter"));

@@ -14,9 +14,9 @@ const LONG_WORD: usize = 8;
 
 /// FNV-1a; any spread would do, this one needs no more than two lines.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 pub(super) fn count(text: &str) -> usize {
@@ -101,7 +101,11 @@ fn pieces_of_words(text: &str) -> Vec<&str> {
     if !in_word {
         starts.pop();
     }
-    starts.iter().enumerate().map(|(at, start)| &text[*start..*starts.get(at + 1).unwrap_or(&text.len())]).collect()
+    starts
+        .iter()
+        .enumerate()
+        .map(|(at, start)| &text[*start..*starts.get(at + 1).unwrap_or(&text.len())])
+        .collect()
 }
 
 /// Events, each waited for, and the one that ends them all.
@@ -110,8 +114,9 @@ pub(super) fn events(events: Vec<Value>, pace: Duration) -> Answer {
         .header("content-type", "text/event-stream; charset=utf-8")
         .header("cache-control", "no-cache")
         .content_length(ContentLength::None);
-    let answer =
-        events.into_iter().fold(head, |answer, event| answer.chunk(Chunk::after(pace, format!("data: {event}\n\n"))));
+    let answer = events
+        .into_iter()
+        .fold(head, |answer, event| answer.chunk(Chunk::after(pace, format!("data: {event}\n\n"))));
     answer.chunk("data: [DONE]\n\n")
 }
 

@@ -71,7 +71,8 @@ fn read(input: &Input) -> Result<Vec<Tool<'_>>, Fault> {
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 enum Choice<'a> {
@@ -93,15 +94,19 @@ fn choice<'a>(input: &'a Input, tools: &[Tool<'_>]) -> Result<Choice<'a>, Fault>
         _ => {}
     }
     let name = choice["function"]["name"].as_str().filter(|name| tools.iter().any(|tool| tool.name == *name));
-    name.map(Choice::Named).ok_or_else(|| Fault::wrong_value("tool_choice", "one of the `tools`, or how to choose"))
+    name.map(Choice::Named)
+        .ok_or_else(|| Fault::wrong_value("tool_choice", "one of the `tools`, or how to choose"))
 }
 
 /// Whether a text has a word of the tool's name in it; `get` and the like say nothing.
 fn is_mentioned(name: &str, said: &str) -> bool {
     let said = said.to_ascii_lowercase();
-    let mut words = said.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_' && letter != '-');
+    let mut words =
+        said.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_' && letter != '-');
     let parts: Vec<String> = name.split(['_', '-']).map(str::to_ascii_lowercase).collect();
-    words.any(|word| word == name.to_ascii_lowercase() || (word.len() > 3 && parts.iter().any(|part| part == word)))
+    words.any(|word| {
+        word == name.to_ascii_lowercase() || (word.len() > 3 && parts.iter().any(|part| part == word))
+    })
 }
 
 /// A value that fits a schema, with the last word that was said where a string is wanted.
@@ -154,7 +159,9 @@ mod tests {
 
     #[test]
     fn a_tool_is_mentioned_by_a_word_of_its_name() {
-        let check = |name: &str, said: &str, expected| assert_eq!(is_mentioned(name, said), expected, "{name}: {said}");
+        let check = |name: &str, said: &str, expected| {
+            assert_eq!(is_mentioned(name, said), expected, "{name}: {said}");
+        };
         check("get_weather", "How is the weather?", true);
         check("get_weather", "Use get_weather now", true);
         check("get_weather", "Please get me a coffee", false);
@@ -171,7 +178,8 @@ mod tests {
             "tags": { "type": "array", "items": { "type": ["string", "null"] } },
             "more": { "anyOf": [{ "type": "boolean" }, { "type": "null" }] },
         } });
-        let expected = json!({ "city": "Rome", "unit": "celsius", "days": 2, "tags": ["Rome"], "more": true });
+        let expected =
+            json!({ "city": "Rome", "unit": "celsius", "days": 2, "tags": ["Rome"], "more": true });
         assert_eq!(sample(&schema, "in Rome?", DEEPEST), expected);
         assert_eq!(sample(&Value::Null, "", DEEPEST), json!({}));
     }
