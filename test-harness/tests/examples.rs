@@ -1,4 +1,5 @@
 //! Every config that people are given is loaded by a real Envoy, and every example gives its answer.
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "in a test, a panic is the verdict")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use test_harness::client::{Request, send};
-use test_harness::envoy::{Envoy, Options, Render, Transport, provide_or_skip, validate};
 use test_harness::envoy::render::{parse_yaml, visit};
+use test_harness::envoy::{Envoy, Options, Render, Transport, provide_or_skip, validate};
 use test_harness::vendor::{self, Vendor};
 use test_harness::{scenario, workspace_root};
 
@@ -54,7 +55,8 @@ fn examples_give_their_answers() {
     for config in files(&workspace_root().join("examples"), "envoy.yaml") {
         let folder = config.parent().expect("a folder");
         let read = |name: &str| -> Value {
-            let text = fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let text =
+                fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
         };
         let vendor = Vendor::start(vendor::Options { key: KEY.to_owned(), pace: Duration::ZERO });
@@ -88,7 +90,9 @@ fn plugin_configs_of_istio_resources_load_without_a_complaint() {
             visit(&mut document, &mut |object| {
                 let Some(config) = object["configuration"]["value"].as_str() else { return };
                 seen += 1;
-                let config = KEYS.iter().fold(config.to_owned(), |text, key| text.replace(&format!("${{{key}}}"), "k"));
+                let config = KEYS
+                    .iter()
+                    .fold(config.to_owned(), |text, key| text.replace(&format!("${{{key}}}"), "k"));
                 let lines = match object["name"].as_str() {
                     Some("ai-proxy") => common::testkit::load_errors::<ai_proxy::AiProxy>(&config),
                     other => panic!("{}: no plugin {other:?}", path.display()),

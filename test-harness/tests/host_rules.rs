@@ -1,6 +1,7 @@
 //! The host rules of ARCHITECTURE.md, each tried on a real Envoy with the probe module.
 //!
 //! What the driver promises natively in `modules/probe/tests/lifecycle.rs` must hold where it counts.
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "in a test, a panic is the verdict")]
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +82,9 @@ fn rule_01_heads_are_held_only_when_a_body_follows() {
     config["responseLimit"] = json!(LIMIT);
     config["requestHeaders"] = json!({ "x-probe": "1" });
     let Some(gateway) = Gateway::start("rule_01", &config) else { return };
-    gateway.upstream.script(Script::new().at("/none", Answer::new(204)).otherwise(Answer::new(200).body("answer")));
+    gateway
+        .upstream
+        .script(Script::new().at("/none", Answer::new(204)).otherwise(Answer::new(200).body("answer")));
 
     let with_body = gateway.send(&post("something"));
     assert_eq!((with_body.status, with_body.text().as_str()), (200, "answer"));
@@ -151,7 +154,9 @@ fn rule_04_no_write_exceeds_the_buffer_limit() {
     let in_response = json!({ "response": "whole", "responseLimit": LIMIT, "responseBody": over });
     let mut in_response_call = calling(false, "response");
     in_response_call["responseBody"] = over;
-    for (config, status) in [(in_request, 413), (in_request_call, 413), (in_response, 502), (in_response_call, 502)] {
+    for (config, status) in
+        [(in_request, 413), (in_request_call, 413), (in_response, 502), (in_response_call, 502)]
+    {
         let Some(gateway) = Gateway::start("rule_04", &config) else { return };
         gateway.upstream.script(Answer::new(200).chunk("one").chunk("two"));
         let response = gateway.send(&post("").chunks(["a", "b"]));
@@ -290,7 +295,9 @@ fn rule_12_a_trap_is_over_after_the_reload() {
 
 #[test]
 fn rule_13_clock_randomness_and_environment_are_there() {
-    let Some(gateway) = Gateway::start("rule_13", &json!({ "surroundings": "${GREETING} you" })) else { return };
+    let Some(gateway) = Gateway::start("rule_13", &json!({ "surroundings": "${GREETING} you" })) else {
+        return;
+    };
     for _ in 0..2 {
         assert_eq!(gateway.send(&Request::get("/")).status, 200);
     }
@@ -347,7 +354,10 @@ fn a_naive_layout_is_caught_by_a_log_line() {
     let request = Request::get("/v1/x").header("host", "gateway.test");
     assert_eq!(send(envoy.addr("gateway"), &request).expect("an answer").status, 404);
     assert!(
-        envoy.wait_for_log("no route matches after the rewrite to api.vendor.example/v1/x", Duration::from_secs(5)),
+        envoy.wait_for_log(
+            "no route matches after the rewrite to api.vendor.example/v1/x",
+            Duration::from_secs(5)
+        ),
         "{}",
         envoy.log()
     );

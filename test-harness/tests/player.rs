@@ -1,4 +1,5 @@
 //! The scenario player must find what does not hold, all of it, and say where.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is the verdict")]
 
 use std::path::Path;
 

@@ -291,16 +291,25 @@ impl<'de> Deserializer<'de> for Lenient<'de, '_, '_> {
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         if name != MARKER {
             return visitor.visit_newtype_struct(self);
         }
         let text = self.text().ok_or_else(|| self.expected("a string"))?;
-        let text = substitute(&text, self.reading.variables).map_err(|message| Failure::new(message).at(&self.path))?;
+        let text = substitute(&text, self.reading.variables)
+            .map_err(|message| Failure::new(message).at(&self.path))?;
         let inner: StringDeserializer<Failure> = text.into_deserializer();
         visitor.visit_newtype_struct(inner).map_err(|failure| failure.at(&self.path))
     }
@@ -312,7 +321,9 @@ impl<'de> Deserializer<'de> for Lenient<'de, '_, '_> {
             scalar => {
                 // A scalar is a list of one; its place is its own.
                 let path = self.path;
-                return visitor.visit_seq(One(Some(Self { value: scalar, path, ..self }))).map_err(|failure| failure.at(&path));
+                return visitor
+                    .visit_seq(One(Some(Self { value: scalar, path, ..self })))
+                    .map_err(|failure| failure.at(&path));
             }
         };
         let access = Items { items: items.iter().enumerate(), path: &self.path, reading: self.reading };
@@ -429,7 +440,9 @@ impl<'de> MapAccess<'de> for Members<'de, '_, '_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {
-        let Some((key, value)) = self.value.take() else { return Err(Failure::custom("a value without a key")) };
+        let Some((key, value)) = self.value.take() else {
+            return Err(Failure::custom("a value without a key"));
+        };
         let path = Path::Member(self.path, key);
         seed.deserialize(Lenient { value, path, reading: self.reading }).map_err(|failure| failure.at(&path))
     }
@@ -519,47 +532,64 @@ mod tests {
         Ok((sample, unknown))
     }
 
-    fn check(value: Value, expected: Sample) {
-        assert_eq!(sample(&value).unwrap(), (expected, vec![]));
+    fn check(value: &Value, expected: &Sample) {
+        let (found, unknown) = sample(value).unwrap();
+        assert_eq!(&found, expected);
+        assert!(unknown.is_empty(), "{unknown:?}");
     }
 
-    fn check_error(value: Value, expected: &str) {
-        assert_eq!(sample(&value).unwrap_err(), expected);
+    fn check_error(value: &Value, expected: &str) {
+        assert_eq!(sample(value).unwrap_err(), expected);
     }
 
     #[test]
     fn what_loses_nothing_is_converted() {
-        check(json!({"text": 5, "number": "8080"}), Sample { text: "5".into(), number: 8080, ..Sample::default() });
-        check(json!({"text": true, "number": 1.0}), Sample { text: "true".into(), number: 1, ..Sample::default() });
-        check(json!({"flag": "true", "signed": "-3"}), Sample { flag: true, signed: -3, ..Sample::default() });
-        check(json!({"flag": 1, "share": "0.5"}), Sample { flag: true, share: 0.5, ..Sample::default() });
         check(
-            json!({"list": "solo", "numbers": 7}),
-            Sample { list: vec!["solo".into()], numbers: vec![7], ..Sample::default() },
+            &json!({"text": 5, "number": "8080"}),
+            &Sample { text: "5".into(), number: 8080, ..Sample::default() },
         );
-        check(json!({"list": [1, "b", false]}), Sample { list: vec!["1".into(), "b".into(), "false".into()], ..Sample::default() });
+        check(
+            &json!({"text": true, "number": 1.0}),
+            &Sample { text: "true".into(), number: 1, ..Sample::default() },
+        );
+        check(
+            &json!({"flag": "true", "signed": "-3"}),
+            &Sample { flag: true, signed: -3, ..Sample::default() },
+        );
+        check(&json!({"flag": 1, "share": "0.5"}), &Sample { flag: true, share: 0.5, ..Sample::default() });
+        check(
+            &json!({"list": "solo", "numbers": 7}),
+            &Sample { list: vec!["solo".into()], numbers: vec![7], ..Sample::default() },
+        );
+        check(
+            &json!({"list": [1, "b", false]}),
+            &Sample { list: vec!["1".into(), "b".into(), "false".into()], ..Sample::default() },
+        );
     }
 
     #[test]
     fn what_loses_something_is_an_error_with_its_place() {
-        check_error(json!({"number": 1.5}), "p.number: expected a whole number, found a number");
-        check_error(json!({"number": "x"}), "p.number: expected a whole number, found a string");
-        check_error(json!({"number": 70000}), "p.number: expected u16");
-        check_error(json!({"flag": 2}), "p.flag: expected true or false, found a number");
-        check_error(json!({"text": {}}), "p.text: expected a string, found an object");
-        check_error(json!({"text": ["a"]}), "p.text: expected a string, found a list");
-        check_error(json!({"list": {"a": 1}}), "p.list: expected a list, found an object");
-        check_error(json!({"list": ["a", null]}), "p.list[1]: expected a string, found null");
-        check_error(json!({"map": {"a b": []}}), "p.map[\"a b\"]: expected a string, found a list");
-        check_error(json!({"inner": "x"}), "p.inner: expected an object, found a string");
-        check_error(json!({"inners": [{}, {"neededKey": "no"}]}), "p.inners[1].neededKey: expected a whole number, found a string");
-        check_error(json!({"mode": "third"}), "p.mode: expected `firstMode` or `second`");
-        check_error(json!([]), "p: expected an object, found a list");
+        check_error(&json!({"number": 1.5}), "p.number: expected a whole number, found a number");
+        check_error(&json!({"number": "x"}), "p.number: expected a whole number, found a string");
+        check_error(&json!({"number": 70000}), "p.number: expected u16");
+        check_error(&json!({"flag": 2}), "p.flag: expected true or false, found a number");
+        check_error(&json!({"text": {}}), "p.text: expected a string, found an object");
+        check_error(&json!({"text": ["a"]}), "p.text: expected a string, found a list");
+        check_error(&json!({"list": {"a": 1}}), "p.list: expected a list, found an object");
+        check_error(&json!({"list": ["a", null]}), "p.list[1]: expected a string, found null");
+        check_error(&json!({"map": {"a b": []}}), "p.map[\"a b\"]: expected a string, found a list");
+        check_error(&json!({"inner": "x"}), "p.inner: expected an object, found a string");
+        check_error(
+            &json!({"inners": [{}, {"neededKey": "no"}]}),
+            "p.inners[1].neededKey: expected a whole number, found a string",
+        );
+        check_error(&json!({"mode": "third"}), "p.mode: expected `firstMode` or `second`");
+        check_error(&json!([]), "p: expected an object, found a list");
     }
 
     #[test]
     fn null_is_absence() {
-        check(json!({"text": null, "maybe": null, "list": null, "inner": null}), Sample::default());
+        check(&json!({"text": null, "maybe": null, "list": null, "inner": null}), &Sample::default());
     }
 
     #[test]
@@ -572,7 +602,7 @@ mod tests {
 
     #[test]
     fn secrets_are_filled_in_and_never_told() {
-        check(json!({"token": "a-${KEY}"}), Sample { token: Secret::from("a-sk-1"), ..Sample::default() });
+        check(&json!({"token": "a-${KEY}"}), &Sample { token: Secret::from("a-sk-1"), ..Sample::default() });
         let error = sample(&json!({"token": "geheim ${NONE}"})).unwrap_err();
         assert!(error.starts_with("p.token: the environment variable \"NONE\" is not set"), "{error}");
         assert!(!error.contains("geheim"));

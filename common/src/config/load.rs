@@ -77,7 +77,10 @@ pub fn load<C>(
     let global_slot = global_slot.map(|result| kept(result, &mut errors));
     let is_usable = |slot: &Slot<C>| !matches!(slot, Slot::Broken);
     if !global_slot.iter().chain(set.iter().map(|rule| &rule.slot)).any(is_usable) {
-        return Err(errors.into_iter().next().unwrap_or_else(|| ConfigError::new("", "nothing is configured")));
+        return Err(errors
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| ConfigError::new("", "nothing is configured")));
     }
     dedup(&mut warnings);
     Ok(Loaded { rules: RuleSet { global: global_slot, rules: set }, warnings, errors })
@@ -114,18 +117,20 @@ fn parse(bytes: &[u8]) -> Result<(Map<String, Value>, bool), ConfigError> {
         Ok(Value::Object(document)) => Ok((document, false)),
         Ok(other) => Err(ConfigError::new("", format!("expected a JSON object, found {}", kind(&other)))),
         // The tag of a Struct's only field; no JSON text that means anything begins with a line feed.
-        Err(error) => match bytes.first().filter(|first| **first == 0x0a).and_then(|_| protobuf_struct::decode(bytes)) {
-            Some(document) => Ok((document, true)),
-            None => Err(ConfigError::new(
-                "",
-                format!(
-                    "not valid JSON (line {} column {}); the configuration must be JSON text in a \
+        Err(error) => {
+            match bytes.first().filter(|first| **first == 0x0a).and_then(|_| protobuf_struct::decode(bytes)) {
+                Some(document) => Ok((document, true)),
+                None => Err(ConfigError::new(
+                    "",
+                    format!(
+                        "not valid JSON (line {} column {}); the configuration must be JSON text in a \
                      google.protobuf.StringValue",
-                    error.line(),
-                    error.column()
-                ),
-            )),
-        },
+                        error.line(),
+                        error.column()
+                    ),
+                )),
+            }
+        }
     }
 }
 
@@ -138,7 +143,10 @@ fn rules_of(document: &Map<String, Value>) -> Result<Vec<PlacedRule>, ConfigErro
         Some(Value::Array(rules)) => rules.iter().map(|rule| (None, rule.clone())).collect(),
         Some(one @ Value::Object(_)) => vec![(Some(RULES.to_owned()), one.clone())],
         Some(other) => {
-            return Err(ConfigError::new(RULES, format!("expected a list of objects, found {}", kind(other))));
+            return Err(ConfigError::new(
+                RULES,
+                format!("expected a list of objects, found {}", kind(other)),
+            ));
         }
     };
     for (at, (_, rule)) in rules.iter().enumerate() {
@@ -162,7 +170,8 @@ fn is_disabled(rule: &Node<'_>) -> Result<bool, ConfigError> {
 }
 
 fn without_reserved(object: &Map<String, Value>) -> Value {
-    let is_own = |key: &str| !matches!(key, RULES | "_plugin_id_" | "_disable_") && !key.starts_with("_match_");
+    let is_own =
+        |key: &str| !matches!(key, RULES | "_plugin_id_" | "_disable_") && !key.starts_with("_match_");
     let own = object.iter().filter(|(key, _)| is_own(key));
     Value::Object(own.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
@@ -271,7 +280,9 @@ mod tests {
             let config = format!(r#"{{"number":7,"_rules_":[{rule},{{"_match_route_":["a"],"number":1}}]}}"#);
             assert_eq!(loaded(config.as_bytes()).unwrap().errors.len(), 1, "{rule}");
             let loaded = loaded(config.as_bytes()).unwrap();
-            assert!(matches!(loaded.rules.select(&Route("a")), Selected::Config(config) if config.number == 1));
+            assert!(
+                matches!(loaded.rules.select(&Route("a")), Selected::Config(config) if config.number == 1)
+            );
         }
     }
 
@@ -285,7 +296,10 @@ mod tests {
 
     #[test]
     fn what_holds_nothing_usable_is_refused() {
-        check_refused(b"x", "not valid JSON (line 1 column 1); the configuration must be JSON text in a google.protobuf.StringValue");
+        check_refused(
+            b"x",
+            "not valid JSON (line 1 column 1); the configuration must be JSON text in a google.protobuf.StringValue",
+        );
         check_refused(b"[1]", "expected a JSON object, found a list");
         check_refused(b"\x0a\x03abc", "StringValue");
         check_refused(br#"{"number":{}}"#, "number: expected a whole number, found an object");
@@ -304,19 +318,25 @@ mod tests {
             orders.push(section.is_order_lost());
             section.read::<Sample>()
         });
-        assert!(matches!(loaded.unwrap().rules.select(&Route("a")), Selected::Config(config) if config.number == 5));
+        assert!(
+            matches!(loaded.unwrap().rules.select(&Route("a")), Selected::Config(config) if config.number == 5)
+        );
         assert_eq!(orders, [true]);
     }
 
     #[test]
     fn unknown_keys_are_warnings_that_name_the_nearest_one() {
         let config = r#"{"nunber":1,"zzz":2,"_rules_":[{"_match_route_":["a"],"nam":"x"}]}"#;
-        let lines: Vec<_> = loaded(config.as_bytes()).unwrap().warnings.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, [
-            "nunber: unknown key, is `number` meant?",
-            "zzz: unknown key, it has no effect",
-            "_rules_[0].nam: unknown key, is `name` meant?",
-        ]);
+        let lines: Vec<_> =
+            loaded(config.as_bytes()).unwrap().warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "nunber: unknown key, is `number` meant?",
+                "zzz: unknown key, it has no effect",
+                "_rules_[0].nam: unknown key, is `name` meant?",
+            ]
+        );
     }
 
     #[test]

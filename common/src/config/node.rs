@@ -53,7 +53,9 @@ impl<'a> Node<'a> {
     /// The members of an object, in the order of the text.
     #[must_use]
     pub fn entries(&self) -> Vec<(&'a str, Node<'a>)> {
-        let entry = |(key, value): (&'a String, &'a Value)| (key.as_str(), Self::new(&member(&self.path, key), value));
+        let entry = |(key, value): (&'a String, &'a Value)| {
+            (key.as_str(), Self::new(&member(&self.path, key), value))
+        };
         self.value.as_object().map(|object| object.iter().map(entry).collect()).unwrap_or_default()
     }
 

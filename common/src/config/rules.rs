@@ -101,13 +101,18 @@ impl Matcher {
             for (name, list) in names {
                 if !list.is_empty() {
                     let path = super::node::member(rule.path(), name);
-                    warnings.push(ConfigError::new(path, "ignored: the rule matches by another of its lists"));
+                    warnings
+                        .push(ConfigError::new(path, "ignored: the rule matches by another of its lists"));
                 }
             }
         };
         if !routes.is_empty() {
             ignored(&[(DOMAIN, &domains), (ROUTE_PREFIX, &prefixes)]);
-            return Ok(if services.is_empty() { Self::Route(routes) } else { Self::RouteAndService(routes, services) });
+            return Ok(if services.is_empty() {
+                Self::Route(routes)
+            } else {
+                Self::RouteAndService(routes, services)
+            });
         }
         if !domains.is_empty() {
             ignored(&[(SERVICE, &services), (ROUTE_PREFIX, &prefixes)]);
@@ -307,10 +312,18 @@ mod tests {
         check(r#"{"_rules_":[{"id":"r1","_match_domain_":["ai.*"]}]}"#, &host("ai.test"), "r1");
         let istio = "outbound|8000||vllm.prod.svc";
         check(r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc"]}]}"#, &cluster(istio), "r1");
-        check(r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc:9000"]}]}"#, &cluster(istio), "inactive");
+        check(
+            r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc:9000"]}]}"#,
+            &cluster(istio),
+            "inactive",
+        );
         check(r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc:8000"]}]}"#, &cluster(istio), "r1");
         let both = r#"{"_rules_":[{"id":"r1","_match_route_":["a"],"_match_service_":["s.dns"]}]}"#;
-        check(both, &Request { route: "a", cluster: "outbound|443||t.dns", ..Request::default() }, "inactive");
+        check(
+            both,
+            &Request { route: "a", cluster: "outbound|443||t.dns", ..Request::default() },
+            "inactive",
+        );
         check(both, &Request { route: "a", cluster: "outbound|443||s.dns", ..Request::default() }, "r1");
         let order = r#"{"_rules_":[{"id":"r1","_match_domain_":["*"]},{"id":"r2","_match_route_":["b"]}]}"#;
         check(order, &route("b"), "r1");
@@ -323,7 +336,9 @@ mod tests {
     #[test]
     fn hosts_match_in_any_case_and_without_their_port() {
         check(r#"{"_rules_":[{"id":"r1","_match_domain_":["API.Test"]}]}"#, &host("api.TEST:1"), "r1");
-        for (host, expected) in [("a.b", "a.b"), ("a.b:80", "a.b"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]"), ("", "")] {
+        for (host, expected) in
+            [("a.b", "a.b"), ("a.b:80", "a.b"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]"), ("", "")]
+        {
             assert_eq!(without_port(host), expected);
         }
     }
@@ -336,7 +351,8 @@ mod tests {
 
     #[test]
     fn lists_that_are_not_looked_at_are_warned_of() {
-        let config = r#"{"_rules_":[{"_match_domain_":["d"],"_match_service_":["s"],"_match_route_prefix_":["p"]}]}"#;
+        let config =
+            r#"{"_rules_":[{"_match_domain_":["d"],"_match_service_":["s"],"_match_route_prefix_":["p"]}]}"#;
         let loaded = load(config.as_bytes(), &|_| None, &mut |_| Ok(())).unwrap();
         let paths: Vec<_> = loaded.warnings.iter().map(|warning| warning.path.as_str()).collect();
         assert_eq!(paths, ["_rules_[0]._match_service_", "_rules_[0]._match_route_prefix_"]);

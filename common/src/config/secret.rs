@@ -120,6 +120,9 @@ mod tests {
 
     #[test]
     fn a_secret_prints_as_stars() {
-        assert_eq!(format!("{:?} {:#?}", Secret::from("sk-1"), Some(Secret::from("sk-1"))), "*** Some(\n    ***,\n)");
+        assert_eq!(
+            format!("{:?} {:#?}", Secret::from("sk-1"), Some(Secret::from("sk-1"))),
+            "*** Some(\n    ***,\n)"
+        );
     }
 }

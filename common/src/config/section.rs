@@ -131,7 +131,9 @@ mod tests {
 
     #[test]
     fn distances_are_edits() {
-        for (one, other, expected) in [("", "", 0), ("a", "", 1), ("", "ab", 2), ("abc", "abd", 1), ("kitten", "sitting", 3)] {
+        for (one, other, expected) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("abc", "abd", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(distance(one, other), expected, "{one} {other}");
         }
     }

@@ -137,7 +137,8 @@ impl<F: Filter> Exchange<F> {
             Selected::Inactive => return Action::Continue,
             Selected::Broken if !F::BROKEN_CONFIG_REFUSES => return Action::Continue,
             Selected::Broken => {
-                return self.refuse(host, &Fault::config("the rule that matches is broken, see the load error"));
+                return self
+                    .refuse(host, &Fault::config("the rule that matches is broken, see the load error"));
             }
             Selected::Config(config) => config,
         };
@@ -381,9 +382,7 @@ impl<F: Filter> Exchange<F> {
             (Half::Response, Ok(Flow::Send(body))) if body.len() > self.limit => {
                 self.refuse(host, &self.response_too_large())
             }
-            (_, Ok(Flow::Send(_))) if !has_body => {
-                self.refuse(host, &Fault::internal("no_body_to_replace"))
-            }
+            (_, Ok(Flow::Send(_))) if !has_body => self.refuse(host, &Fault::internal("no_body_to_replace")),
             (Half::Request, Ok(Flow::Send(body))) => self.release_request(host, Some(&body)),
             (Half::Response, Ok(Flow::Send(body))) => {
                 self.release_response(host, Some(&body), Stage::Responded)
@@ -442,7 +441,10 @@ impl<F: Filter> Exchange<F> {
         let chunk = match read(host, Body::Response, size) {
             Ok(chunk) => chunk,
             Err(error) => {
-                host.log(LogLevel::Error, format_args!("{}: a response chunk is unreadable: {error}", F::NAME));
+                host.log(
+                    LogLevel::Error,
+                    format_args!("{}: a response chunk is unreadable: {error}", F::NAME),
+                );
                 return;
             }
         };
@@ -467,7 +469,10 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn response_too_large(&self) -> Fault {
-        Fault::upstream("response_too_large", format!("response is larger than the limit of {} bytes", self.limit))
+        Fault::upstream(
+            "response_too_large",
+            format!("response is larger than the limit of {} bytes", self.limit),
+        )
     }
 
     /// Answers with a fault, in the client's own protocol, and tells the operator.
@@ -477,7 +482,10 @@ impl<F: Filter> Exchange<F> {
             Side::Upstream => LogLevel::Warn,
             Side::Config | Side::Internal => LogLevel::Error,
         };
-        host.log(level, format_args!("{}: {} {}: {} {}", F::NAME, fault.status, fault.code, fault.message, fault.detail));
+        host.log(
+            level,
+            format_args!("{}: {} {}: {} {}", F::NAME, fault.status, fault.code, fault.message, fault.detail),
+        );
         let reply = F::refuse(&self.request, fault);
         self.reply(host, &reply)
     }

@@ -90,7 +90,14 @@ impl Decoder {
     /// A decoder whose events may have up to `limit` bytes, line endings not counted.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { line: Vec::new(), event: Event::default(), size: 0, limit, after_return: false, at_start: true }
+        Self {
+            line: Vec::new(),
+            event: Event::default(),
+            size: 0,
+            limit,
+            after_return: false,
+            at_start: true,
+        }
     }
 
     /// Takes the next piece of the stream and hands every event that ends in it to `on_event`.
@@ -103,7 +110,8 @@ impl Decoder {
                 bytes = rest;
                 continue;
             }
-            let Some((line, ending)) = memchr2(b'\n', b'\r', bytes).and_then(|at| bytes.split_at_checked(at)) else {
+            let Some((line, ending)) = memchr2(b'\n', b'\r', bytes).and_then(|at| bytes.split_at_checked(at))
+            else {
                 self.grow(bytes.len())?;
                 self.line.extend_from_slice(bytes);
                 return Ok(());
@@ -226,7 +234,8 @@ mod tests {
     fn check(text: impl AsRef<[u8]>, expected: &[&str]) {
         let text = text.as_ref();
         let whole = decode([text]);
-        let data: Vec<_> = whole.iter().map(|event| String::from_utf8_lossy(event.data()).into_owned()).collect();
+        let data: Vec<_> =
+            whole.iter().map(|event| String::from_utf8_lossy(event.data()).into_owned()).collect();
         assert_eq!(data, expected);
         for cut in 0..=text.len() {
             assert_eq!(decode([&text[..cut], &text[cut..]]), whole, "cut at {cut}");
@@ -276,7 +285,8 @@ mod tests {
 
     #[test]
     fn other_fields_and_comments_are_kept() {
-        let events = decode([&b":HTTP_STATUS/400\nid: 7\nevent: error\nretry: 10\ndata: {}\n\n: ping\n\n"[..]]);
+        let events =
+            decode([&b":HTTP_STATUS/400\nid: 7\nevent: error\nretry: 10\ndata: {}\n\n: ping\n\n"[..]]);
         assert_eq!(events.len(), 2);
         let first = &events[0];
         assert_eq!(first.comment.as_deref(), Some(&b"HTTP_STATUS/400"[..]));
@@ -299,7 +309,10 @@ mod tests {
             assert_eq!(result, Err(FrameError::TooLong { limit: 64 }));
         }
         let mut lines = Decoder::new(64);
-        assert!(lines.push(&b"data: x\n".repeat(20), &mut |_| {}).is_err(), "many short lines are one long event");
+        assert!(
+            lines.push(&b"data: x\n".repeat(20), &mut |_| {}).is_err(),
+            "many short lines are one long event"
+        );
     }
 
     #[test]

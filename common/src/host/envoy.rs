@@ -7,8 +7,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::ffi;
-use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
 use crate::filter::Callout;
+use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
 use crate::http::LocalReply;
 use crate::http::head::{Change, to_pairs};
 
@@ -127,11 +127,17 @@ impl Host for Envoy {
     fn call(&self, callout: &Callout) -> Result<u32, HostError> {
         let headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
-        proxy_wasm::hostcalls::dispatch_http_call(&callout.cluster, headers, body, Vec::new(), callout.timeout)
-            .map_err(|status| match status {
-                proxy_wasm::types::Status::BadArgument => HostError::BadArgument,
-                _ => HostError::Internal,
-            })
+        proxy_wasm::hostcalls::dispatch_http_call(
+            &callout.cluster,
+            headers,
+            body,
+            Vec::new(),
+            callout.timeout,
+        )
+        .map_err(|status| match status {
+            proxy_wasm::types::Status::BadArgument => HostError::BadArgument,
+            _ => HostError::Internal,
+        })
     }
 }
 

@@ -70,7 +70,10 @@ impl Head {
     /// The first value of `name` as the peer sent it, edits or not.
     #[must_use]
     pub fn original(&self, name: &str) -> Option<&[u8]> {
-        self.original.iter().find(|(key, _)| self.slice(key) == name.as_bytes()).map(|(_, value)| self.slice(value))
+        self.original
+            .iter()
+            .find(|(key, _)| self.slice(key) == name.as_bytes())
+            .map(|(_, value)| self.slice(value))
     }
 
     /// Whether `name` has a value now.
@@ -100,9 +103,10 @@ impl Head {
             let edited = self.edits.iter().any(|edit| edit.name.as_bytes() == name);
             (!edited).then(|| (name, self.slice(value)))
         });
-        let edited = self.edits.iter().flat_map(|edit| {
-            edit.values.iter().map(move |value| (edit.name.as_bytes(), value.as_slice()))
-        });
+        let edited = self
+            .edits
+            .iter()
+            .flat_map(|edit| edit.values.iter().map(move |value| (edit.name.as_bytes(), value.as_slice())));
         kept.chain(edited)
     }
 
@@ -279,7 +283,8 @@ mod tests {
     fn append_keeps_what_was_there() {
         let mut head = head();
         head.append("x-two", "3");
-        let values: Vec<_> = head.fields().filter(|(name, _)| *name == b"x-two").map(|(_, value)| value).collect();
+        let values: Vec<_> =
+            head.fields().filter(|(name, _)| *name == b"x-two").map(|(_, value)| value).collect();
         assert_eq!(values, [b"1", b"2", b"3"]);
     }
 

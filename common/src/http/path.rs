@@ -15,9 +15,10 @@ pub fn split(path: &str) -> (&str, Option<&str>) {
 pub fn is_valid(path: &str) -> bool {
     let mut pieces = split(path).0.split('%');
     let starts = pieces.next().is_some_and(|first| first.starts_with('/'));
-    starts && pieces.all(|piece| {
-        piece.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    })
+    starts
+        && pieces.all(|piece| {
+            piece.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        })
 }
 
 /// The path without a base, which must end where a segment does. The result begins with a slash.

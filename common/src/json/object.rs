@@ -91,7 +91,9 @@ impl<'a> Object<'a> {
         self.members.is_empty()
     }
 
-    pub(super) fn places(&self) -> impl DoubleEndedIterator<Item = (Cow<'a, str>, usize, Range<usize>)> + use<'_, 'a> {
+    pub(super) fn places(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (Cow<'a, str>, usize, Range<usize>)> + use<'_, 'a> {
         self.members.iter().map(|member| {
             let value = member.value.start + self.offset..member.value.end + self.offset;
             (self.name(member), member.key + self.offset, value)
@@ -280,10 +282,18 @@ mod tests {
 
     #[test]
     fn kinds_and_values_are_read() {
-        let object = object(br#"{"s":"a","t":true,"f":false,"n":null,"d":-1.5,"u":7,"a":[1,"b",[2]],"e":[]}"#).unwrap();
+        let object =
+            object(br#"{"s":"a","t":true,"f":false,"n":null,"d":-1.5,"u":7,"a":[1,"b",[2]],"e":[]}"#)
+                .unwrap();
         let kind = |name: &str| object.get(name).unwrap().kind();
-        assert_eq!([kind("s"), kind("t"), kind("n"), kind("d")], [Kind::String, Kind::Bool, Kind::Null, Kind::Number]);
-        assert_eq!([object.get("t").unwrap().as_bool(), object.get("f").unwrap().as_bool()], [Some(true), Some(false)]);
+        assert_eq!(
+            [kind("s"), kind("t"), kind("n"), kind("d")],
+            [Kind::String, Kind::Bool, Kind::Null, Kind::Number]
+        );
+        assert_eq!(
+            [object.get("t").unwrap().as_bool(), object.get("f").unwrap().as_bool()],
+            [Some(true), Some(false)]
+        );
         assert_eq!(object.get("u").unwrap().as_u64(), Some(7));
         assert_eq!(object.get("d").unwrap().as_u64(), None);
         let elements = object.get("a").unwrap().elements().unwrap();

@@ -57,7 +57,8 @@ impl<'a> Patch<'a> {
     /// added to it, and not together with other edits of the members removed.
     pub fn remove(&mut self, object: &Object<'_>, names: &[&str]) {
         let places: Vec<_> = object.places().collect();
-        let goes = |place: &(std::borrow::Cow<'_, str>, usize, Range<usize>)| names.contains(&place.0.as_ref());
+        let goes =
+            |place: &(std::borrow::Cow<'_, str>, usize, Range<usize>)| names.contains(&place.0.as_ref());
         let mut kept_end = None;
         let mut gone: Option<Range<usize>> = None;
         for place in &places {
@@ -139,7 +140,11 @@ mod tests {
     fn only_the_value_changes() {
         let edit = |patch: &mut Patch<'_>, body: &Object<'_>| patch.set(body, "model", b"\"b\"");
         check(r#"{ "model" : "a", "n":1.0,"x": [ ] }"#, edit, r#"{ "model" : "b", "n":1.0,"x": [ ] }"#);
-        check(r#"{"model":1,"o":{"model":2},"model":3}"#, edit, r#"{"model":"b","o":{"model":2},"model":"b"}"#);
+        check(
+            r#"{"model":1,"o":{"model":2},"model":3}"#,
+            edit,
+            r#"{"model":"b","o":{"model":2},"model":"b"}"#,
+        );
         check(r#"{"mod\u0065l":"a"}"#, edit, r#"{"mod\u0065l":"b"}"#);
     }
 

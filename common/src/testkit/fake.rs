@@ -166,7 +166,11 @@ impl Host for FakeEnvoy {
     fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
         let index = body_index(body);
         let held = index < 2 && self.buffered.get()[index];
-        assert!(!held || bytes.len() <= SHARED_LIMIT, "rule 4: Envoy dies of a buffered write of {} bytes", bytes.len());
+        assert!(
+            !held || bytes.len() <= SHARED_LIMIT,
+            "rule 4: Envoy dies of a buffered write of {} bytes",
+            bytes.len()
+        );
         self.bodies.borrow_mut()[index] = bytes.into();
         Ok(())
     }

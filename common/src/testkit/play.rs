@@ -29,7 +29,8 @@ impl Script {
     #[must_use]
     pub fn request(method: &str, path: &str) -> Self {
         let fields = [(":method", method), (":path", path), (":authority", "gw.local"), (":scheme", "https")];
-        let request = fields.iter().map(|(name, value)| ((*name).into(), value.as_bytes().to_vec())).collect();
+        let request =
+            fields.iter().map(|(name, value)| ((*name).into(), value.as_bytes().to_vec())).collect();
         Self { request, ..Self::default() }
     }
 
@@ -243,13 +244,7 @@ pub fn play<F: Filter>(config: &str, script: Script) -> Played {
     let envoy = player.envoy;
     let reply = envoy.reply.take();
     let calls = envoy.calls.take();
-    Played {
-        client: if reply.is_some() { None } else { client },
-        upstream,
-        reply,
-        calls,
-        envoy,
-    }
+    Played { client: if reply.is_some() { None } else { client }, upstream, reply, calls, envoy }
 }
 
 struct Player<F: Filter> {
@@ -297,7 +292,13 @@ impl<F: Filter> Player<F> {
     }
 
     /// Feeds a body in one direction; gives the pieces that were passed on, or `None` after a reply.
-    fn body(&mut self, way: usize, mut held: bool, chunks: &[Vec<u8>], trailers: bool) -> Option<Vec<Vec<u8>>> {
+    fn body(
+        &mut self,
+        way: usize,
+        mut held: bool,
+        chunks: &[Vec<u8>],
+        trailers: bool,
+    ) -> Option<Vec<Vec<u8>>> {
         let (mut sent, mut waiting) = (Vec::new(), Vec::new());
         let aborted = way == 1 && self.script.aborted;
         let last = if trailers || aborted { None } else { Some(Vec::new()) };

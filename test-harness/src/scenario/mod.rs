@@ -39,7 +39,7 @@ impl Wrong {
 
 /// Where a document lacks what a pattern names, a line for each place; members that it has beyond that are
 /// no difference.
-pub fn json_lacks(document: &serde_json::Value, pattern: &serde_json::Value) -> Vec<String> {
+pub fn json_lacks(document: &Value, pattern: &Value) -> Vec<String> {
     json::differences(pattern, document, json::Others::Allowed)
 }
 

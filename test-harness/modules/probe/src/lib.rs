@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Secret, Section};
 use common::filter::{
-    CallAnswer, Callout, End, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx,
-    Start, StreamCx,
+    CallAnswer, Callout, End, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody,
+    ResponseCx, Start, StreamCx,
 };
 use common::http::{Fault, LocalReply};
 use serde::Deserialize;

@@ -72,8 +72,7 @@ fn an_upgrade_is_never_held() {
     assert_eq!(played.sent().text(), "frame");
 }
 
-const CALL: &str =
-    r#"{"requestLimit":1000,"requestCall":{"cluster":"s","path":"/","timeoutMs":1},"requestBody":{"text":"n","times":2}}"#;
+const CALL: &str = r#"{"requestLimit":1000,"requestCall":{"cluster":"s","path":"/","timeoutMs":1},"requestBody":{"text":"n","times":2}}"#;
 
 #[test]
 fn a_call_holds_the_request_until_its_answer() {
@@ -102,7 +101,8 @@ fn a_call_that_cannot_start_is_told_at_once() {
 
 #[test]
 fn a_reply_from_a_call_ends_the_request() {
-    let config = r#"{"requestLimit":1000,"requestCall":{"cluster":"s","path":"/","reply":true,"timeoutMs":1}}"#;
+    let config =
+        r#"{"requestLimit":1000,"requestCall":{"cluster":"s","path":"/","reply":true,"timeoutMs":1}}"#;
     let played = run(config, post("abc").call_answer(403, "no"));
     assert_eq!(played.replied().status, 403);
     assert!(played.upstream.is_none());
@@ -110,7 +110,11 @@ fn a_reply_from_a_call_ends_the_request() {
 
 fn answered(script: Script, texts: &[&str]) -> Script {
     let length: usize = texts.iter().map(|text| text.len()).sum();
-    script.answered(200, &[("content-length", &length.to_string()), ("content-type", "text/plain")], chunks(texts))
+    script.answered(
+        200,
+        &[("content-length", &length.to_string()), ("content-type", "text/plain")],
+        chunks(texts),
+    )
 }
 
 #[test]
@@ -139,7 +143,8 @@ fn a_response_over_the_limit_becomes_a_502() {
 #[test]
 fn a_streamed_response_is_rewritten_piece_by_piece() {
     let config = r#"{"response":"chunks","responseTail":"END"}"#;
-    let client = run(config, answered(Script::request("GET", "/"), &["abc", "def"])).client.expect("a response");
+    let client =
+        run(config, answered(Script::request("GET", "/"), &["abc", "def"])).client.expect("a response");
     assert_eq!(client.chunks, chunks(&["ABC", "DEF", "END"]));
     assert_eq!(client.header("content-length"), None);
 }
@@ -189,10 +194,15 @@ fn bytes_that_are_no_text_pass_in_headers() {
 
 #[test]
 fn a_route_lost_by_rewriting_is_reported() {
-    let script = Script::request("GET", "/").answered(404, &[], []).property("response.code_details", "route_not_found");
+    let script = Script::request("GET", "/")
+        .answered(404, &[], [])
+        .property("response.code_details", "route_not_found");
     let played = run(r#"{"requestHeaders":{":authority":"api.example"}}"#, script);
     let lines = played.logged(LogLevel::Error);
-    assert!(lines.iter().any(|line| line.contains("no route matches after the rewrite to api.example/")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("no route matches after the rewrite to api.example/")),
+        "{lines:?}"
+    );
 }
 
 #[test]
