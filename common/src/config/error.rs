@@ -25,8 +25,24 @@ impl fmt::Display for ConfigError {
             write!(f, "{}: ", self.path)?;
         }
         // One line, whatever a message quotes.
-        f.write_str(&self.message.replace(['\n', '\r'], " "))
+        f.write_str(&self.message.replace(|c: char| c.is_control(), " "))
     }
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_its_path_in_front() {
+        for (path, message, expected) in [
+            ("providers[2].awsRegion", "expected a string", "providers[2].awsRegion: expected a string"),
+            ("", "not valid JSON", "not valid JSON"),
+            ("a", "one\r\ntwo\u{1b}[31m", "a: one  two [31m"),
+        ] {
+            assert_eq!(ConfigError::new(path, message).to_string(), expected);
+        }
+    }
+}

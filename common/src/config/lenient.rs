@@ -32,18 +32,19 @@ pub(super) struct Reading<'r> {
     unknown: RefCell<Vec<Unknown>>,
 }
 
-/// Reads a value into a type. The second part names the keys that were not read.
+/// Reads a value into a type. The second part names the keys that were not read, also where a value
+/// failed: a misspelt key may be why another one is missing.
 pub(super) fn read<'de, T: serde::Deserialize<'de>>(
     value: &'de Value,
     path: &str,
     variables: Variables<'_>,
-) -> Result<(T, Vec<Unknown>), ConfigError> {
+) -> (Result<T, ConfigError>, Vec<Unknown>) {
     let reading = Reading { variables, unknown: RefCell::default() };
     let result = T::deserialize(Lenient { value, path: Path::Root(path), reading: &reading });
     let found = result.map_err(|failure| {
         ConfigError::new(failure.path.unwrap_or_else(|| path.to_owned()), failure.message)
-    })?;
-    Ok((found, reading.unknown.into_inner()))
+    });
+    (found, reading.unknown.into_inner())
 }
 
 /// The way from the document to a value, written out only where something is wrong.
@@ -178,18 +179,29 @@ impl Lenient<'_, '_, '_> {
         }
     }
 
-    fn visit_whole<'d, V: Visitor<'d>>(&self, visitor: V) -> Result<V::Value, Failure> {
-        match self.whole() {
-            Some(Whole::Unsigned(number)) => visitor.visit_u64(number),
-            Some(Whole::Signed(number)) => visitor.visit_i64(number),
-            None => Err(self.expected("a whole number")),
+    fn whole_within(&self, least: i64, most: u64) -> Result<Whole, Failure> {
+        let whole = match self.whole() {
+            Some(whole) => whole,
+            None if self.value.as_f64().is_some_and(|number| number.fract() != 0.0) => {
+                return Err(Failure::new("expected a whole number, found a fraction").at(&self.path));
+            }
+            None => return Err(self.expected("a whole number")),
+        };
+        let fits = match whole {
+            Whole::Unsigned(number) => number <= most,
+            Whole::Signed(number) => number >= least,
+        };
+        if fits {
+            Ok(whole)
+        } else {
+            Err(Failure::new(format!("expected a whole number from {least} to {most}")).at(&self.path))
         }
-        .map_err(|failure| failure.at(&self.path))
     }
 }
 
 enum Whole {
     Unsigned(u64),
+    /// Below zero.
     Signed(i64),
 }
 
@@ -205,9 +217,13 @@ fn whole_float(number: f64) -> Option<Whole> {
 }
 
 macro_rules! whole_numbers {
-    ($($method:ident)*) => {
+    ($($method:ident: $number:ty),* $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-            self.visit_whole(visitor)
+            match self.whole_within(<$number>::MIN as i64, <$number>::MAX as u64)? {
+                Whole::Unsigned(number) => visitor.visit_u64(number),
+                Whole::Signed(number) => visitor.visit_i64(number),
+            }
+            .map_err(|failure: Failure| failure.at(&self.path))
         })*
     };
 }
@@ -244,8 +260,8 @@ impl<'de> Deserializer<'de> for Lenient<'de, '_, '_> {
     }
 
     whole_numbers! {
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_i8: i8, deserialize_i16: i16, deserialize_i32: i32, deserialize_i64: i64,
+        deserialize_u8: u8, deserialize_u16: u16, deserialize_u32: u32, deserialize_u64: u64,
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
@@ -256,6 +272,7 @@ impl<'de> Deserializer<'de> for Lenient<'de, '_, '_> {
         let number = match self.value {
             Value::Number(number) => number.as_f64(),
             Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+            Value::Bool(value) => Some(f64::from(*value)),
             _ => None,
         };
         let number = number.ok_or_else(|| self.expected("a number"))?;
@@ -507,6 +524,9 @@ mod tests {
         maybe: Option<u32>,
         mode: Mode,
         token: Secret,
+        tokens: Vec<Secret>,
+        port: Option<std::num::NonZeroU16>,
+        anything: Value,
         #[serde(alias = "older_name")]
         newer_name: String,
     }
@@ -525,21 +545,21 @@ mod tests {
         Second,
     }
 
-    fn sample(value: &Value) -> Result<(Sample, Vec<String>), String> {
+    fn sample(value: &Value) -> (Result<Sample, String>, Vec<String>) {
         let variables = |name: &str| (name == "KEY").then(|| "sk-1".to_owned());
-        let (sample, unknown) = read(value, "p", &variables).map_err(|error| error.to_string())?;
+        let (sample, unknown) = read(value, "p", &variables);
         let unknown = unknown.iter().map(|unknown| member(&unknown.parent, &unknown.key)).collect();
-        Ok((sample, unknown))
+        (sample.map_err(|error| error.to_string()), unknown)
     }
 
     fn check(value: &Value, expected: &Sample) {
-        let (found, unknown) = sample(value).unwrap();
-        assert_eq!(&found, expected);
+        let (found, unknown) = sample(value);
+        assert_eq!(found.as_ref(), Ok(expected));
         assert!(unknown.is_empty(), "{unknown:?}");
     }
 
     fn check_error(value: &Value, expected: &str) {
-        assert_eq!(sample(value).unwrap_err(), expected);
+        assert_eq!(sample(value).0.unwrap_err(), expected);
     }
 
     #[test]
@@ -556,6 +576,10 @@ mod tests {
             &json!({"flag": "true", "signed": "-3"}),
             &Sample { flag: true, signed: -3, ..Sample::default() },
         );
+        check(
+            &json!({"share": true, "signed": false, "number": " 7 ", "port": "80"}),
+            &Sample { share: 1.0, number: 7, port: std::num::NonZeroU16::new(80), ..Sample::default() },
+        );
         check(&json!({"flag": 1, "share": "0.5"}), &Sample { flag: true, share: 0.5, ..Sample::default() });
         check(
             &json!({"list": "solo", "numbers": 7}),
@@ -569,9 +593,14 @@ mod tests {
 
     #[test]
     fn what_loses_something_is_an_error_with_its_place() {
-        check_error(&json!({"number": 1.5}), "p.number: expected a whole number, found a number");
+        check_error(&json!({"number": 1.5}), "p.number: expected a whole number, found a fraction");
+        check_error(&json!({"number": -1}), "p.number: expected a whole number from 0 to 65535");
+        check_error(&json!({"number": 1e300}), "p.number: expected a whole number, found a number");
+        check_error(&json!({"port": 0}), "p.port: expected a nonzero u16");
+        check_error(&json!({"share": "NaN"}), "p.share: expected a number, found a string");
+        check_error(&json!({"tokens": ["a", {}]}), "p.tokens[1]: expected a string, found an object");
         check_error(&json!({"number": "x"}), "p.number: expected a whole number, found a string");
-        check_error(&json!({"number": 70000}), "p.number: expected u16");
+        check_error(&json!({"number": 70000}), "p.number: expected a whole number from 0 to 65535");
         check_error(&json!({"flag": 2}), "p.flag: expected true or false, found a number");
         check_error(&json!({"text": {}}), "p.text: expected a string, found an object");
         check_error(&json!({"text": ["a"]}), "p.text: expected a string, found a list");
@@ -595,18 +624,51 @@ mod tests {
     #[test]
     fn unread_keys_are_noted_wherever_they_stand() {
         let value = json!({"texd": 1, "inner": {"neededkey": 1}, "inners": [{"x": 1}], "older_name": "o"});
-        let (sample, unknown) = sample(&value).unwrap();
-        assert_eq!(sample.newer_name, "o", "an alias is a known key");
+        let (sample, unknown) = sample(&value);
+        assert_eq!(sample.unwrap().newer_name, "o", "an alias is a known key");
         assert_eq!(unknown, ["p.texd", "p.inner.neededkey", "p.inners[0].x"]);
+    }
+
+    #[test]
+    fn unread_keys_are_noted_beside_an_error() {
+        let (sample, unknown) = sample(&json!({"nunber": 1, "number": {}}));
+        assert_eq!(sample.unwrap_err(), "p.number: expected a whole number, found an object");
+        assert_eq!(unknown, ["p.nunber"]);
+    }
+
+    #[test]
+    fn a_value_of_no_fixed_type_is_kept_as_it_is() {
+        let anything = json!({"a": [1, 1.5, -2, null, "${KEY}", {"b": true}]});
+        check(&json!({"anything": anything}), &Sample { anything, ..Sample::default() });
     }
 
     #[test]
     fn secrets_are_filled_in_and_never_told() {
         check(&json!({"token": "a-${KEY}"}), &Sample { token: Secret::from("a-sk-1"), ..Sample::default() });
-        let error = sample(&json!({"token": "geheim ${NONE}"})).unwrap_err();
+        check(
+            &json!({"tokens": ["${KEY}", 5], "token": "$${KEY}", "text": "${KEY}"}),
+            &Sample {
+                tokens: vec!["sk-1".into(), "5".into()],
+                token: "${KEY}".into(),
+                text: "${KEY}".into(),
+                ..Sample::default()
+            },
+        );
+        check(&json!({"tokens": "${KEY}"}), &Sample { tokens: vec!["sk-1".into()], ..Sample::default() });
+        let error = sample(&json!({"token": "geheim ${NONE}"})).0.unwrap_err();
         assert!(error.starts_with("p.token: the environment variable \"NONE\" is not set"), "{error}");
-        assert!(!error.contains("geheim"));
-        let error = sample(&json!({"number": "geheim"})).unwrap_err();
-        assert!(!error.contains("geheim"));
+        for value in [
+            json!({"token": "geheim ${NONE}"}),
+            json!({"token": "geheim ${"}),
+            json!({"token": {"geheim": "geheim"}}),
+            json!({"number": "geheim"}),
+            json!({"flag": "geheim"}),
+            json!({"mode": "geheim"}),
+            json!({"inner": "geheim"}),
+            json!({"port": "geheim"}),
+        ] {
+            let error = sample(&value).0.unwrap_err();
+            assert!(!error.contains("geheim"), "{error}");
+        }
     }
 }

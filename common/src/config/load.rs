@@ -44,7 +44,12 @@ pub fn load<C>(
     };
     let global_node = Node::new("", &global);
     let is_empty = global.as_object().is_none_or(Map::is_empty);
-    let global_slot = if is_empty && !rules.is_empty() {
+    let has_rules = document.get(RULES).is_some_and(|rules| !rules.is_null());
+    // Nobody reads a reserved key in the wrong place, so nobody else would say that it does nothing there.
+    for key in document.keys().filter(|key| is_rule_key(key)) {
+        warnings.push(ConfigError::new(key, "has a meaning only in a rule, here it has no effect"));
+    }
+    let global_slot = if is_empty && has_rules {
         // Nothing but rules: requests that meet none are not this plugin's business.
         None
     } else {
@@ -55,6 +60,9 @@ pub fn load<C>(
     for (at, (path, rule)) in rules.iter().enumerate() {
         let path = path.as_deref().map_or_else(|| element(RULES, at), str::to_owned);
         let node = Node::new(&path, rule);
+        if let Some(inner) = node.get(RULES) {
+            warnings.push(inner.error("has a meaning only at the top, here it has no effect"));
+        }
         let matcher = match Matcher::of(&node, &mut warnings) {
             Ok(matcher) => matcher,
             // A rule that can match nothing is left out.
@@ -80,10 +88,14 @@ pub fn load<C>(
         return Err(errors
             .into_iter()
             .next()
-            .unwrap_or_else(|| ConfigError::new("", "nothing is configured")));
+            .unwrap_or_else(|| ConfigError::new(RULES, "no rule, and no config beside it")));
     }
     dedup(&mut warnings);
     Ok(Loaded { rules: RuleSet { global: global_slot, rules: set }, warnings, errors })
+}
+
+fn is_rule_key(key: &str) -> bool {
+    key == "_disable_" || key.starts_with("_match_")
 }
 
 fn kept<C>(result: Result<C, ConfigError>, errors: &mut Vec<ConfigError>) -> Slot<C> {
@@ -170,8 +182,7 @@ fn is_disabled(rule: &Node<'_>) -> Result<bool, ConfigError> {
 }
 
 fn without_reserved(object: &Map<String, Value>) -> Value {
-    let is_own =
-        |key: &str| !matches!(key, RULES | "_plugin_id_" | "_disable_") && !key.starts_with("_match_");
+    let is_own = |key: &str| !matches!(key, RULES | "_plugin_id_") && !is_rule_key(key);
     let own = object.iter().filter(|(key, _)| is_own(key));
     Value::Object(own.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
@@ -182,10 +193,12 @@ fn without_reserved_of(rule: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde::Deserialize;
 
     use super::*;
-    use crate::config::{Selected, Target};
+    use crate::config::{Secret, Selected, Target};
 
     #[derive(Debug, Default, Deserialize, PartialEq)]
     #[serde(rename_all = "camelCase", default)]
@@ -198,7 +211,7 @@ mod tests {
 
     impl Target for Route {
         fn host(&self) -> Option<String> {
-            None
+            Some("gateway.test".into())
         }
 
         fn route(&self) -> Option<String> {
@@ -207,6 +220,23 @@ mod tests {
 
         fn cluster(&self) -> Option<String> {
             None
+        }
+    }
+
+    /// A request for a host, on a cluster, by a route that no rule names.
+    struct To(&'static str, &'static str);
+
+    impl Target for To {
+        fn host(&self) -> Option<String> {
+            Some(self.0.into())
+        }
+
+        fn route(&self) -> Option<String> {
+            Some("other".into())
+        }
+
+        fn cluster(&self) -> Option<String> {
+            Some(self.1.into())
         }
     }
 
@@ -305,8 +335,60 @@ mod tests {
         check_refused(br#"{"number":{}}"#, "number: expected a whole number, found an object");
         check_refused(br#"{"_rules_":3}"#, "_rules_: expected a list of objects, found a number");
         check_refused(br#"{"_rules_":[3]}"#, "_rules_[0]: expected an object, found a number");
-        check_refused(br#"{"_rules_":[{"number":1}]}"#, "_rules_[0]: ");
+        check_refused(br#"{"_rules_":[]}"#, "_rules_: no rule, and no config beside it");
+        check_refused(b"\n{\"number\":", "not valid JSON (line 2 column 10)");
+        check_refused(b"\xff\xfe", "not valid JSON");
+        // Case 14 of the worked matching cases.
+        check_refused(br#"{"_rules_":[{"modelKey":"m"}]}"#, "_rules_[0]: the rule matches nothing");
+        check_refused(
+            br#"{"number":{},"_rules_":[{"_match_route_":["a"],"number":{}}]}"#,
+            "_rules_[0].number: expected a whole number, found an object",
+        );
         check_refused(br#"{"_rules_":[{"_match_route_":["a"],"number":{}}]}"#, "_rules_[0].number: ");
+    }
+
+    #[test]
+    fn reserved_keys_are_never_the_plugins_and_have_one_place_each() {
+        let config = r#"{"_disable_":true,"_match_route_":["x"],"_plugin_id_":"p","number":7,
+            "_rules_":[{"_match_route_":["a"],"_disable_":false,"_plugin_id_":"p","_rules_":[],"name":"n"}]}"#;
+        let mut seen = Vec::new();
+        let loaded = load(config.as_bytes(), &|_| None, &mut |section| {
+            let keys = |node: Node<'_>| node.entries().iter().map(|(key, _)| (*key).to_owned()).collect();
+            let keys_of: (Vec<String>, Option<Vec<String>>) =
+                (keys(section.node()), section.global().map(keys));
+            seen.push(keys_of);
+            Ok(())
+        });
+        assert_eq!(
+            seen,
+            [(vec!["number".to_owned()], None), (vec!["name".to_owned()], Some(vec!["number".to_owned()]))]
+        );
+        let lines: Vec<_> = loaded.unwrap().warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "_disable_: has a meaning only in a rule, here it has no effect",
+                "_match_route_: has a meaning only in a rule, here it has no effect",
+                "_rules_[0]._rules_: has a meaning only at the top, here it has no effect",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_compiled() {
+        let compiled = |config: &str| {
+            let mut paths = Vec::new();
+            let _ = load(config.as_bytes(), &|_| None, &mut |section| {
+                paths.push(section.node().path().to_owned());
+                Ok(())
+            });
+            paths
+        };
+        assert_eq!(compiled("{}"), [""]);
+        assert_eq!(compiled(r#"{"_rules_":[]}"#), [""; 0]);
+        assert_eq!(compiled(r#"{"_rules_":[{"_match_route_":"a"}]}"#), ["_rules_[0]"]);
+        assert_eq!(compiled(r#"{"_rules_":[{"_match_route_":"a","_disable_":true,"number":{}}]}"#), [""; 0]);
+        assert_eq!(compiled(r#"{"n":1,"_rules_":[{},{"_match_route_":"a"}]}"#), ["", "_rules_[1]"]);
     }
 
     #[test]
@@ -345,27 +427,190 @@ mod tests {
         struct Other {
             #[serde(default)]
             extra: u32,
+            #[serde(default)]
+            inner: Sample,
         }
-        let text = br#"{"provider":{"number":1,"extra":2,"extr":3}}"#;
+        let text = br#"{"provider":{"number":1,"extra":2,"extr":3,"inner":{"extra":4,"nam":"x"}}}"#;
         let loaded = load(text, &|_| None, &mut |section| {
             let provider = section.node().get("provider").unwrap();
             let (sample, other) = section.read_pair::<Sample, Other>(&provider)?;
-            assert_eq!((sample.number, other.extra), (1, 2));
+            assert_eq!((sample.number, other.extra, other.inner), (1, 2, Sample::default()));
             Ok(())
         });
         let lines: Vec<_> = loaded.unwrap().warnings.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, ["provider.extr: unknown key, is `extra` meant?"]);
+        assert_eq!(
+            lines,
+            [
+                "provider.extr: unknown key, is `extra` meant?",
+                "provider.inner.extra: unknown key, it has no effect",
+                "provider.inner.nam: unknown key, is `name` meant?",
+            ]
+        );
+    }
+
+    /// A configuration as a gateway has it: every kind of value, and every kind of mistake.
+    const GATEWAY: &str = r#"{
+        "activeProviderId": "main",
+        "providers": [
+            {"id": "main", "type": "openai", "apiTokens": ["${OPENAI_KEY}", "sk-2"], "timeout": "30000",
+             "modelMapping": {"~gpt-(.*)": "o-$1", "gpt-4*": "big", "~.*mini": "small", "*": ""},
+             "capabilities": {"openai/v1/embeddings": "/e"},
+             "failover": {"enabled": "true", "failureThreshold": 2.0, "failoverOnStatus": "4.*"},
+             "customSettings": [{"name": "max_tokens", "value": 5}, {"name": "a.b", "value": {"c": null}, "mode": "raw"}]},
+            {"id": 7, "type": "azure", "apiTokens": "${AZURE_KEY}", "apiToken": "x", "context": null}
+        ],
+        "_rules_": [
+            {"_match_route_": ["a"], "activeProviderId": 7},
+            {"_match_domain_": ["*.ai.test"], "providers": [{"id": "b", "type": "openai", "timeout": "soon"}]},
+            {"_match_service_": ["s.dns"], "_disable_": true},
+            {"_match_route_prefix_": ["api-"], "providers": [{"type": "openai", "apiTokens": "${NO_SUCH_KEY}"}]}
+        ]
+    }"#;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Gateway {
+        active_provider_id: String,
+        providers: Vec<Provider>,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Provider {
+        id: String,
+        #[serde(rename = "type")]
+        kind: String,
+        api_tokens: Vec<Secret>,
+        timeout: u32,
+        model_mapping: BTreeMap<String, String>,
+        capabilities: BTreeMap<String, String>,
+        failover: Failover,
+        custom_settings: Vec<Setting>,
+        context: Option<Value>,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Failover {
+        enabled: bool,
+        failure_threshold: u32,
+        failover_on_status: Vec<String>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Setting {
+        name: String,
+        value: Value,
+        #[serde(default)]
+        mode: String,
+    }
+
+    fn gateway(bytes: &[u8]) -> Result<Loaded<Gateway>, ConfigError> {
+        let variables = |name: &str| match name {
+            "OPENAI_KEY" => Some("sk-1".to_owned()),
+            "AZURE_KEY" => Some("az".to_owned()),
+            _ => None,
+        };
+        load(bytes, &variables, &mut |section| section.read())
+    }
+
+    /// The same configuration as a Struct.
+    fn gateway_wire() -> Vec<u8> {
+        let Value::Object(map) = serde_json::from_str(GATEWAY).unwrap() else { panic!() };
+        protobuf_struct::tests::encode(&map)
+    }
+
+    #[test]
+    fn a_whole_gateway_loads_from_text_and_from_a_struct() {
+        let setting = |name: &str, value, mode: &str| Setting { name: name.into(), value, mode: mode.into() };
+        let texts = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let main = Provider {
+            id: "main".into(),
+            kind: "openai".into(),
+            api_tokens: vec!["sk-1".into(), "sk-2".into()],
+            timeout: 30_000,
+            model_mapping: texts(&[
+                ("~gpt-(.*)", "o-$1"),
+                ("gpt-4*", "big"),
+                ("~.*mini", "small"),
+                ("*", ""),
+            ]),
+            capabilities: texts(&[("openai/v1/embeddings", "/e")]),
+            failover: Failover {
+                enabled: true,
+                failure_threshold: 2,
+                failover_on_status: vec!["4.*".into()],
+            },
+            custom_settings: vec![
+                setting("max_tokens", Value::from(5), ""),
+                setting("a.b", serde_json::json!({"c": null}), "raw"),
+            ],
+            context: None,
+        };
+        let azure = Provider {
+            id: "7".into(),
+            kind: "azure".into(),
+            api_tokens: vec!["az".into()],
+            ..Provider::default()
+        };
+        let global = Gateway { active_provider_id: "main".into(), providers: vec![main, azure] };
+        for bytes in [GATEWAY.as_bytes().to_vec(), gateway_wire()] {
+            let loaded = gateway(&bytes).unwrap();
+            let lines = |list: &[ConfigError]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert_eq!(
+                lines(&loaded.warnings),
+                ["providers[1].apiToken: unknown key, is `apiTokens` meant?"]
+            );
+            assert_eq!(
+                lines(&loaded.errors),
+                [
+                    "_rules_[1].providers[0].timeout: expected a whole number, found a string",
+                    "_rules_[3].providers[0].apiTokens: the environment variable \"NO_SUCH_KEY\" is not set \
+                     (vm_config.environment_variables names it to the VM)",
+                ]
+            );
+            let Selected::Config(found) = loaded.rules.select(&Route("other")) else { panic!() };
+            assert_eq!(*found, global);
+            let Selected::Config(found) = loaded.rules.select(&Route("a")) else { panic!() };
+            assert_eq!(*found, Gateway { active_provider_id: "7".into(), ..Gateway::default() });
+            assert!(matches!(loaded.rules.select(&To("eu.ai.test", "c")), Selected::Broken));
+            assert!(matches!(loaded.rules.select(&Route("api-1")), Selected::Broken));
+            assert!(matches!(loaded.rules.select(&To("h", "outbound|1||s.dns")), Selected::Inactive));
+            assert!(matches!(loaded.rules.select(&To("h", "c")), Selected::Config(_)));
+        }
+    }
+
+    #[test]
+    fn the_order_of_keys_is_that_of_the_text() {
+        let mut order = Vec::new();
+        let _ = load(GATEWAY.as_bytes(), &|_| None, &mut |section| {
+            let first = section.node().get("providers").and_then(|list| list.items().into_iter().next());
+            let mapping = first.and_then(|provider| provider.get("modelMapping"));
+            order.extend(mapping.iter().flat_map(Node::entries).map(|(key, _)| key.to_owned()));
+            Ok(())
+        });
+        assert_eq!(order, ["~gpt-(.*)", "gpt-4*", "~.*mini", "*"]);
     }
 
     #[test]
     fn any_bytes_are_refused_or_read_and_never_panic() {
-        let text = br#"{"number":1,"_rules_":[{"_match_route_":["a"],"_match_domain_":"*","number":"2"}]}"#;
-        for at in 0..text.len() {
-            let _ = loaded(&text[..at]);
-            for byte in [b'"', b'{', b'[', b'0', 0x0a, 0xff] {
-                let mut changed = text.to_vec();
-                changed[at] = byte;
-                let _ = loaded(&changed);
+        for whole in [GATEWAY.as_bytes().to_vec(), gateway_wire()] {
+            for at in 0..whole.len() {
+                let _ = gateway(&whole[..at]);
+                for byte in [b'"', b'{', b'[', b'0', 0x0a, 0xff] {
+                    let mut changed = whole.clone();
+                    changed[at] = byte;
+                    // Whatever came of it, each complaint is one line.
+                    let complaints = match gateway(&changed) {
+                        Ok(loaded) => [loaded.warnings, loaded.errors].concat(),
+                        Err(error) => vec![error],
+                    };
+                    for complaint in complaints {
+                        assert_eq!(complaint.to_string().lines().count(), 1);
+                    }
+                }
             }
         }
     }

@@ -2,10 +2,7 @@
 
 use std::rc::Rc;
 
-use serde_json::Value;
-
-use super::lenient::kind;
-use super::{ConfigError, Node};
+use super::{ConfigError, Node, lenient};
 
 /// What rules can match on. Each is asked for only if a rule needs it, and at most once.
 pub trait Target {
@@ -58,6 +55,10 @@ impl<C> RuleSet<C> {
         } else {
             let mut facts = Facts::new(target);
             let rule = self.rules.iter().find(|rule| rule.matcher.matches(&mut facts));
+            if facts.host == Some(None) {
+                // A domain had to be compared with a host that cannot be read: no answer is the right one.
+                return Selected::Inactive;
+            }
             rule.map(|rule| &rule.slot).or(self.global.as_ref())
         };
         match slot {
@@ -135,8 +136,7 @@ impl Matcher {
             Self::Route(routes) => facts.is_route(routes),
             Self::RouteAndService(routes, services) => facts.is_route(routes) && facts.is_service(services),
             Self::Domain(domains) => {
-                let host = facts.host();
-                domains.iter().any(|domain| domain.matches(host))
+                facts.host().is_some_and(|host| domains.iter().any(|domain| domain.matches(host)))
             }
             Self::Service(services) => facts.is_service(services),
             Self::RoutePrefix(prefixes) => {
@@ -148,16 +148,10 @@ impl Matcher {
 
 /// Strings of a list; empty ones match nothing and are dropped.
 fn list(rule: &Node<'_>, key: &str) -> Result<Vec<String>, ConfigError> {
-    let Some(node) = rule.get(key) else { return Ok(Vec::new()) };
-    let mut texts = Vec::new();
-    for item in node.items() {
-        match item.value() {
-            Value::String(text) if text.is_empty() => {}
-            Value::String(text) => texts.push(text.clone()),
-            Value::Number(number) => texts.push(number.to_string()),
-            other => return Err(item.error(format!("expected a string, found {}", kind(other)))),
-        }
-    }
+    let Some(node) = rule.get(key).filter(|node| !node.value().is_null()) else { return Ok(Vec::new()) };
+    let (result, _) = lenient::read(node.value(), node.path(), &|_| None);
+    let mut texts: Vec<String> = result?;
+    texts.retain(|text| !text.is_empty());
     Ok(texts)
 }
 
@@ -171,7 +165,7 @@ pub(super) enum Domain {
 
 impl Domain {
     fn of(pattern: &str) -> Self {
-        let pattern = pattern.to_lowercase();
+        let pattern = pattern.to_ascii_lowercase();
         if let Some(suffix) = pattern.strip_prefix('*') {
             Self::Suffix(suffix.to_owned())
         } else if let Some(prefix) = pattern.strip_suffix('*') {
@@ -192,15 +186,14 @@ impl Domain {
 
 /// A host without its port, in lower case. The colons of an IPv6 literal are no port.
 fn without_port(host: &str) -> String {
-    let bracket = host.rfind(']').unwrap_or(0);
-    let port = host.rfind(':').filter(|colon| *colon > bracket);
-    host.get(..port.unwrap_or(host.len())).unwrap_or(host).to_lowercase()
+    let port = host.rfind(':').filter(|colon| Some(*colon) > host.rfind(']'));
+    host.get(..port.unwrap_or(host.len())).unwrap_or(host).to_ascii_lowercase()
 }
 
 /// What is known of a request, each fact asked for once.
 struct Facts<'t> {
     target: &'t dyn Target,
-    host: Option<String>,
+    host: Option<Option<String>>,
     route: Option<Option<String>>,
     cluster: Option<Option<String>>,
 }
@@ -210,9 +203,9 @@ impl<'t> Facts<'t> {
         Self { target, host: None, route: None, cluster: None }
     }
 
-    fn host(&mut self) -> &str {
+    fn host(&mut self) -> Option<&str> {
         let target = self.target;
-        self.host.get_or_insert_with(|| without_port(&target.host().unwrap_or_default()))
+        self.host.get_or_insert_with(|| target.host().map(|host| without_port(&host))).as_deref()
     }
 
     fn route(&mut self) -> Option<&str> {
@@ -249,6 +242,8 @@ mod tests {
     use super::*;
     use crate::config::load;
 
+    const UNREADABLE: &str = "\u{fffd}";
+
     #[derive(Default)]
     struct Request {
         host: &'static str,
@@ -260,7 +255,7 @@ mod tests {
     impl Target for Request {
         fn host(&self) -> Option<String> {
             self.asked.set(self.asked.get() + 1);
-            Some(self.host.into())
+            (self.host != UNREADABLE).then(|| self.host.into())
         }
 
         fn route(&self) -> Option<String> {
@@ -299,48 +294,109 @@ mod tests {
         Request { cluster, ..Request::default() }
     }
 
+    /// The worked matching cases of the conventions, by number; 14 is a load that fails, see `load`.
     #[test]
     fn worked_cases() {
-        let with_global = r#"{"id":"G","_rules_":[{"id":"r1","_match_route_":["chat"]}]}"#;
-        check(with_global, &route("chat"), "r1");
-        check(with_global, &route("chat2"), "G");
-        let alone = r#"{"_rules_":[{"id":"r1","_match_route_":["chat"]}]}"#;
-        check(alone, &route("x"), "inactive");
-        let suffix = r#"{"_rules_":[{"id":"r1","_match_domain_":["*.ai.test"]}]}"#;
-        check(suffix, &host("eu.ai.test:8443"), "r1");
-        check(suffix, &host("ai.test"), "inactive");
-        check(r#"{"_rules_":[{"id":"r1","_match_domain_":["ai.*"]}]}"#, &host("ai.test"), "r1");
         let istio = "outbound|8000||vllm.prod.svc";
-        check(r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc"]}]}"#, &cluster(istio), "r1");
-        check(
-            r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc:9000"]}]}"#,
-            &cluster(istio),
-            "inactive",
-        );
-        check(r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc:8000"]}]}"#, &cluster(istio), "r1");
+        let with_global = r#"{"id":"G","_rules_":[{"id":"r1","_match_route_":["chat"]}]}"#;
+        check(with_global, &route("chat"), "r1"); // 1
+        check(with_global, &route("chat2"), "G"); // 2
+        check(r#"{"_rules_":[{"id":"r1","_match_route_":["chat"]}]}"#, &route("x"), "inactive"); // 3
+        let suffix = r#"{"_rules_":[{"id":"r1","_match_domain_":["*.ai.test"]}]}"#;
+        check(suffix, &host("eu.ai.test:8443"), "r1"); // 4
+        check(suffix, &host("ai.test"), "inactive"); // 5
+        check(r#"{"_rules_":[{"id":"r1","_match_domain_":["ai.*"]}]}"#, &host("ai.test"), "r1"); // 6
+        let service = r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc"]}]}"#;
+        check(service, &cluster(istio), "r1"); // 7
+        let other_port = r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc:9000"]}]}"#;
+        check(other_port, &cluster(istio), "inactive"); // 8
         let both = r#"{"_rules_":[{"id":"r1","_match_route_":["a"],"_match_service_":["s.dns"]}]}"#;
+        let elsewhere = Request { route: "a", cluster: "outbound|443||t.dns", ..Request::default() };
+        check(both, &elsewhere, "inactive"); // 9
+        let order = r#"{"_rules_":[{"id":"r1","_match_domain_":["*"]},{"id":"r2","_match_route_":["b"]}]}"#;
+        check(order, &route("b"), "r1"); // 10
+        check(r#"{"_rules_":[{"id":"r1","_match_route_prefix_":["api-"]}]}"#, &route("api-7@x"), "r1"); // 11
+        let mixed = r#"{"_rules_":[{"id":"r1","_match_domain_":["d.test"],"_match_service_":["s.dns"]}]}"#;
+        let domain = Request { host: "d.test", cluster: "outbound|1||other", ..Request::default() };
+        check(mixed, &domain, "r1"); // 12
+        check(r#"{"_rules_":[{"id":"r1","_match_domain_":["[::1]"]}]}"#, &host("[::1]:80"), "r1"); // 13
+    }
+
+    #[test]
+    fn a_service_may_name_its_port_and_need_a_route_as_well() {
+        let port = r#"{"_rules_":[{"id":"r1","_match_service_":["vllm.prod.svc:8000"]}]}"#;
+        check(port, &cluster("outbound|8000||vllm.prod.svc"), "r1");
+        let both = r#"{"_rules_":[{"id":"r1","_match_route_":["a"],"_match_service_":["s.dns"]}]}"#;
+        check(both, &Request { route: "a", cluster: "outbound|443||s.dns", ..Request::default() }, "r1");
         check(
             both,
-            &Request { route: "a", cluster: "outbound|443||t.dns", ..Request::default() },
+            &Request { route: "b", cluster: "outbound|443||s.dns", ..Request::default() },
             "inactive",
         );
-        check(both, &Request { route: "a", cluster: "outbound|443||s.dns", ..Request::default() }, "r1");
-        let order = r#"{"_rules_":[{"id":"r1","_match_domain_":["*"]},{"id":"r2","_match_route_":["b"]}]}"#;
-        check(order, &route("b"), "r1");
-        check(r#"{"_rules_":[{"id":"r1","_match_route_prefix_":["api-"]}]}"#, &route("api-7@x"), "r1");
-        let mixed = r#"{"_rules_":[{"id":"r1","_match_domain_":["d.test"],"_match_service_":["s.dns"]}]}"#;
-        check(mixed, &Request { host: "d.test", cluster: "outbound|1||other", ..Request::default() }, "r1");
-        check(r#"{"_rules_":[{"id":"r1","_match_domain_":["[::1]"]}]}"#, &host("[::1]:80"), "r1");
+    }
+
+    #[test]
+    fn the_category_is_the_first_of_route_domain_service_and_prefix() {
+        for (lists, ignored) in [
+            (r#""_match_route_":["a"],"_match_domain_":["d"],"_match_route_prefix_":["p"]"#, 2),
+            (r#""_match_route_":["a"],"_match_service_":["s"],"_match_domain_":["d"]"#, 1),
+            (r#""_match_domain_":["h"],"_match_service_":["s"]"#, 1),
+            (r#""_match_domain_":["h"],"_match_route_prefix_":["p"]"#, 1),
+            (r#""_match_service_":["c"],"_match_route_prefix_":["p"]"#, 1),
+            (r#""_match_route_":["a"],"_match_domain_":[]"#, 0),
+        ] {
+            let config = format!(r#"{{"_rules_":[{{"id":"r1",{lists}}}]}}"#);
+            let is_both = lists.contains("_match_route_\"") && lists.contains("_match_service_");
+            let cluster = if is_both { "s" } else { "c" };
+            check(&config, &Request { host: "h", route: "a", cluster, ..Request::default() }, "r1");
+            let loaded = load(config.as_bytes(), &|_| None, &mut |_| Ok(())).unwrap();
+            assert_eq!(loaded.warnings.len(), ignored, "{lists}");
+        }
     }
 
     #[test]
     fn hosts_match_in_any_case_and_without_their_port() {
         check(r#"{"_rules_":[{"id":"r1","_match_domain_":["API.Test"]}]}"#, &host("api.TEST:1"), "r1");
-        for (host, expected) in
-            [("a.b", "a.b"), ("a.b:80", "a.b"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]"), ("", "")]
-        {
+        for (host, expected) in [
+            ("a.b", "a.b"),
+            ("A.b:80", "a.b"),
+            ("[::1]", "[::1]"),
+            ("[::1]:80", "[::1]"),
+            (":80", ""),
+            ("", ""),
+        ] {
             assert_eq!(without_port(host), expected);
         }
+    }
+
+    #[test]
+    fn a_star_stands_for_the_rest_at_one_end_only() {
+        for (pattern, name, expected) in [
+            ("*", "", true),
+            ("*x*", "ax*", true),
+            ("*x*", "axb", false),
+            ("a*", "a", true),
+            ("a*b", "a*b", true),
+            ("a*b", "axb", false),
+        ] {
+            assert_eq!(Domain::of(pattern).matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_read_makes_the_plugin_inactive_where_a_domain_decides() {
+        let domain =
+            r#"{"id":"G","_rules_":[{"id":"r1","_match_domain_":["*"]},{"id":"r2","_match_route_":["b"]}]}"#;
+        check(domain, &Request { host: UNREADABLE, route: "b", ..Request::default() }, "inactive");
+        let route_first =
+            r#"{"_rules_":[{"id":"r1","_match_route_":["b"]},{"id":"r2","_match_domain_":["*"]}]}"#;
+        check(route_first, &Request { host: UNREADABLE, route: "b", ..Request::default() }, "r1");
+    }
+
+    #[test]
+    fn a_scalar_condition_is_a_list_of_one() {
+        check(r#"{"_rules_":[{"id":"r1","_match_route_":7}]}"#, &route("7"), "r1");
+        check(r#"{"_rules_":[{"id":"r1","_match_route_":null,"_match_domain_":"a"}]}"#, &host("a"), "r1");
     }
 
     #[test]

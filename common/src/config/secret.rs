@@ -99,7 +99,11 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, &str>) {
-        let variables = |name: &str| (name == "KEY").then(|| "sk-1".to_owned());
+        let variables = |name: &str| match name {
+            "KEY" => Some("sk-1".to_owned()),
+            "NESTED" => Some("${KEY}".to_owned()),
+            _ => None,
+        };
         match (substitute(text, &variables), expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected),
             (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
@@ -113,7 +117,9 @@ mod tests {
         check("${KEY}", Ok("sk-1"));
         check("a${KEY}b${KEY}", Ok("ask-1bsk-1"));
         check("$${KEY}", Ok("${KEY}"));
+        check("${NESTED}", Ok("${KEY}"));
         check("$KEY $", Ok("$KEY $"));
+        check("${}", Err("\"\" is not set"));
         check("${MISSING}", Err("\"MISSING\" is not set"));
         check("secret${KEY", Err("lacks its `}`"));
     }

@@ -48,9 +48,9 @@ impl<'a> Section<'a> {
     /// # Errors
     /// A value has the wrong type, or a needed one is missing.
     pub fn read_node<T: DeserializeOwned>(&mut self, node: &Node<'_>) -> Result<T, ConfigError> {
-        let (found, unknown) = lenient::read(node.value(), node.path(), self.variables)?;
+        let (found, unknown) = lenient::read(node.value(), node.path(), self.variables);
         self.warn_of(unknown.iter().map(|unknown| (unknown, unknown.known, &[][..])));
-        Ok(found)
+        found
     }
 
     /// Reads one object twice: settings that all kinds share, and those of one kind. A key is unknown
@@ -62,8 +62,8 @@ impl<'a> Section<'a> {
         &mut self,
         node: &Node<'_>,
     ) -> Result<(A, B), ConfigError> {
-        let (shared, first) = lenient::read(node.value(), node.path(), self.variables)?;
-        let (own, second) = lenient::read(node.value(), node.path(), self.variables)?;
+        let (shared, first) = lenient::read(node.value(), node.path(), self.variables);
+        let (own, second) = lenient::read(node.value(), node.path(), self.variables);
         let is_top = |unknown: &&Unknown| unknown.parent == node.path();
         let neither = first.iter().filter(is_top).filter_map(|one| {
             let other = second.iter().find(|other| other.parent == one.parent && other.key == one.key)?;
@@ -72,7 +72,7 @@ impl<'a> Section<'a> {
         // Below the top, whoever looked there knew its parent.
         let nested = first.iter().chain(&second).filter(|unknown| !is_top(unknown));
         self.warn_of(neither.chain(nested.map(|unknown| (unknown, unknown.known, &[][..]))));
-        Ok((shared, own))
+        Ok((shared?, own?))
     }
 
     /// Tells the operator something that does not stop the configuration.
@@ -97,10 +97,10 @@ impl<'a> Section<'a> {
 
 /// The known name with the fewest edits from `key`, if they are few.
 fn nearest<'n>(key: &str, known: impl Iterator<Item = &'n &'static str>) -> Option<&'static str> {
-    let key = key.to_lowercase();
+    let key = key.to_ascii_lowercase();
     let limit = (key.chars().count() / 3).max(2);
     known
-        .map(|name| (distance(&key, &name.to_lowercase()), *name))
+        .map(|name| (distance(&key, &name.to_ascii_lowercase()), *name))
         .filter(|(distance, name)| *distance <= limit && *distance < name.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
