@@ -1,7 +1,5 @@
 //! The head of a request or response: pseudo headers and fields, as bytes, with its edits recorded.
 
-use std::ops::Range;
-
 /// A copy of a head as the host gave it, plus the edits made since.
 ///
 /// Names are lower case, as Envoy keeps them; values are bytes, because clients may send any.
@@ -9,15 +7,53 @@ use std::ops::Range;
 #[derive(Debug, Default, Clone)]
 pub struct Head {
     raw: Vec<u8>,
-    original: Vec<(Range<usize>, Range<usize>)>,
+    original: Vec<Field>,
     edits: Vec<Edit>,
+}
+
+/// Where a name and a value lie in the host's bytes.
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    len: u32,
 }
 
 #[derive(Debug, Clone)]
 struct Edit {
-    name: String,
-    /// All values of the name from now on; empty = removed.
-    values: Vec<Vec<u8>>,
+    name: Name,
+    /// What the name has from now on.
+    values: Values,
+}
+
+/// A name that the peer sent costs no copy.
+#[derive(Debug, Clone)]
+enum Name {
+    Sent(Span),
+    New(Box<str>),
+}
+
+/// Nearly every edit is a removal or one value.
+#[derive(Debug, Clone)]
+enum Values {
+    None,
+    One(Vec<u8>),
+    Many(Vec<Vec<u8>>),
+}
+
+impl Values {
+    fn as_slice(&self) -> &[Vec<u8>] {
+        match self {
+            Self::None => &[],
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
 }
 
 /// One name whose values differ from what the host holds.
@@ -34,29 +70,22 @@ impl Head {
     /// all numbers `u32` little-endian. Anything beyond a malformed part is left out.
     #[must_use]
     pub fn from_pairs(raw: Vec<u8>) -> Self {
-        let original = spans(&raw).unwrap_or_default();
+        let original = fields(&raw).unwrap_or_default();
         Self { raw, original, edits: Vec::new() }
     }
 
     /// A head made of the given fields, for callouts and tests.
     #[must_use]
     pub fn from_fields<N: AsRef<str>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Self {
-        let mut head = Self::default();
-        for (name, value) in fields {
-            let start = head.raw.len();
-            head.raw.extend_from_slice(name.as_ref().as_bytes());
-            let middle = head.raw.len();
-            head.raw.extend_from_slice(value.as_ref());
-            head.original.push((start..middle, middle..head.raw.len()));
-        }
-        head
+        let fields = fields.iter().map(|(name, value)| (name.as_ref().as_bytes(), value.as_ref()));
+        Self::from_pairs(to_pairs(fields))
     }
 
     /// The first value of `name`, edits included.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         match self.edit(name) {
-            Some(edit) => edit.values.first().map(Vec::as_slice),
+            Some(edit) => edit.values.as_slice().first().map(Vec::as_slice),
             None => self.original(name),
         }
     }
@@ -70,10 +99,7 @@ impl Head {
     /// The first value of `name` as the peer sent it, edits or not.
     #[must_use]
     pub fn original(&self, name: &str) -> Option<&[u8]> {
-        self.original
-            .iter()
-            .find(|(key, _)| self.slice(key) == name.as_bytes())
-            .map(|(_, value)| self.slice(value))
+        self.sent(name).next().map(|field| self.slice(field.value))
     }
 
     /// Whether `name` has a value now.
@@ -98,51 +124,56 @@ impl Head {
 
     /// All fields as they are now, unedited ones first in their order.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let kept = self.original.iter().filter_map(|(key, value)| {
-            let name = self.slice(key);
-            let edited = self.edits.iter().any(|edit| edit.name.as_bytes() == name);
-            (!edited).then(|| (name, self.slice(value)))
+        let kept = self.original.iter().filter_map(|field| {
+            let name = self.slice(field.name);
+            let is_edited = self.edits.iter().any(|edit| self.name(edit).as_bytes() == name);
+            (!is_edited).then(|| (name, self.slice(field.value)))
         });
-        let edited = self
-            .edits
-            .iter()
-            .flat_map(|edit| edit.values.iter().map(move |value| (edit.name.as_bytes(), value.as_slice())));
+        let edited = self.edits.iter().flat_map(|edit| {
+            let name = self.name(edit).as_bytes();
+            edit.values.as_slice().iter().map(move |value| (name, value.as_slice()))
+        });
         kept.chain(edited)
     }
 
     /// Gives `name` this one value.
     pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        let value = value.into();
-        if self.get(name) == Some(value.as_slice()) && self.count(name) == 1 {
-            return;
+        self.put(name, value.into());
+    }
+
+    fn put(&mut self, name: &str, value: Vec<u8>) {
+        if self.edit(name).is_none() {
+            let mut sent = self.sent(name).map(|field| self.slice(field.value));
+            if sent.next() == Some(value.as_slice()) && sent.next().is_none() {
+                return;
+            }
         }
-        let edit = self.edit_mut(name);
-        edit.values.clear();
-        edit.values.push(value);
+        self.edit_mut(name).values = Values::One(value);
     }
 
     /// Adds a value to those that `name` has.
     pub fn append(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        if self.edit(name).is_none() {
-            let kept = self.all(name);
-            self.edit_mut(name).values = kept;
-        }
-        self.edit_mut(name).values.push(value.into());
+        let mut values = match self.edit(name) {
+            Some(edit) => edit.values.as_slice().to_vec(),
+            None => self.sent(name).map(|field| self.slice(field.value).to_vec()).collect(),
+        };
+        values.push(value.into());
+        self.edit_mut(name).values = Values::Many(values);
     }
 
     /// Removes every value of `name`.
     pub fn remove(&mut self, name: &str) {
         if self.has(name) {
-            self.edit_mut(name).values.clear();
+            self.edit_mut(name).values = Values::None;
         }
     }
 
     /// What the host must be told, one entry a name.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        self.edits
-            .iter()
-            .filter(|edit| !(edit.values.is_empty() && self.original(&edit.name).is_none()))
-            .map(|edit| Change { name: &edit.name, values: &edit.values })
+        // A name that was only ever here is not there to be removed.
+        let is_news = |edit: &&Edit| !matches!((&edit.name, &edit.values), (Name::New(_), Values::None));
+        let change = |edit| Change { name: self.name(edit), values: edit.values.as_slice() };
+        self.edits.iter().filter(is_news).map(change)
     }
 
     /// Whether any edit stands.
@@ -156,64 +187,67 @@ impl Head {
         if self.edits.is_empty() {
             return;
         }
-        let fields: Vec<(String, Vec<u8>)> = self
-            .fields()
-            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec()))
-            .collect();
-        *self = Self::from_fields(&fields);
+        let fields: Vec<(Vec<u8>, Vec<u8>)> =
+            self.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        let fields = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        *self = Self::from_pairs(to_pairs(fields));
     }
 
-    fn all(&self, name: &str) -> Vec<Vec<u8>> {
-        let matching = self.original.iter().filter(|(key, _)| self.slice(key) == name.as_bytes());
-        matching.map(|(_, value)| self.slice(value).to_vec()).collect()
+    fn sent(&self, name: &str) -> impl Iterator<Item = Field> {
+        let is_named = move |field: &&Field| self.slice(field.name) == name.as_bytes();
+        self.original.iter().filter(is_named).copied()
     }
 
-    fn count(&self, name: &str) -> usize {
-        match self.edit(name) {
-            Some(edit) => edit.values.len(),
-            None => self.original.iter().filter(|(key, _)| self.slice(key) == name.as_bytes()).count(),
+    fn name<'a>(&'a self, edit: &'a Edit) -> &'a str {
+        match &edit.name {
+            // It was found by comparing it with a `str`.
+            Name::Sent(span) => std::str::from_utf8(self.slice(*span)).unwrap_or_default(),
+            Name::New(name) => name,
         }
     }
 
     fn edit(&self, name: &str) -> Option<&Edit> {
-        self.edits.iter().find(|edit| edit.name == name)
+        self.edits.iter().find(|edit| self.name(edit) == name)
     }
 
     fn edit_mut(&mut self, name: &str) -> &mut Edit {
-        let at = self.edits.iter().position(|edit| edit.name == name).unwrap_or_else(|| {
-            self.edits.push(Edit { name: name.into(), values: Vec::new() });
+        let at = self.edits.iter().position(|edit| self.name(edit) == name).unwrap_or_else(|| {
+            let sent = self.sent(name).next();
+            let name = sent.map_or_else(|| Name::New(name.into()), |field| Name::Sent(field.name));
+            self.edits.push(Edit { name, values: Values::None });
             self.edits.len() - 1
         });
         #[expect(clippy::indexing_slicing, reason = "`at` was found or pushed on the line above")]
         &mut self.edits[at]
     }
 
-    fn slice(&self, span: &Range<usize>) -> &[u8] {
-        self.raw.get(span.clone()).unwrap_or_default()
+    #[inline]
+    fn slice(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.raw.get(start..start + span.len as usize).unwrap_or_default()
     }
 }
 
-fn spans(raw: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
-    let number = |at: usize| -> Option<usize> {
-        let bytes: [u8; 4] = raw.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        usize::try_from(u32::from_le_bytes(bytes)).ok()
-    };
-    let count = number(0)?;
-    let mut at = count.checked_mul(8)?.checked_add(4)?;
-    if at > raw.len() {
-        return None;
-    }
-    let mut spans = Vec::with_capacity(count);
-    for pair in 0..count {
-        let key = at..at.checked_add(number(4 + pair * 8)?)?;
-        let value = key.end.checked_add(1)?..key.end.checked_add(1)?.checked_add(number(8 + pair * 8)?)?;
-        at = value.end.checked_add(1)?;
-        if value.end > raw.len() {
-            return Some(spans);
+/// The fields of the host's serialised form. `None`: not even their lengths are there.
+fn fields(raw: &[u8]) -> Option<Vec<Field>> {
+    let (count, rest) = raw.split_first_chunk::<4>()?;
+    let count = u32::from_le_bytes(*count) as usize;
+    let (lengths, _) = rest.as_chunks::<8>();
+    let lengths = lengths.get(..count)?;
+    let mut fields = Vec::with_capacity(count);
+    let mut at = u32::try_from(count.checked_mul(8)?.checked_add(4)?).ok()?;
+    for [a, b, c, d, e, f, g, h] in lengths.iter().copied() {
+        let name = Span { start: at, len: u32::from_le_bytes([a, b, c, d]) };
+        let start = at.checked_add(name.len)?.checked_add(1)?;
+        let value = Span { start, len: u32::from_le_bytes([e, f, g, h]) };
+        let end = start.checked_add(value.len)?;
+        if end as usize > raw.len() {
+            break;
         }
-        spans.push((key, value));
+        at = end.checked_add(1)?;
+        fields.push(Field { name, value });
     }
-    Some(spans)
+    Some(fields)
 }
 
 /// The host's serialised form of fields, as [`Head::from_pairs`] reads it.

@@ -13,12 +13,20 @@ pub fn split(path: &str) -> (&str, Option<&str>) {
 /// two hex digits.
 #[must_use]
 pub fn is_valid(path: &str) -> bool {
-    let mut pieces = split(path).0.split('%');
-    let starts = pieces.next().is_some_and(|first| first.starts_with('/'));
-    starts
-        && pieces.all(|piece| {
-            piece.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        })
+    if !path.starts_with('/') {
+        return false;
+    }
+    // Byte by byte: this is asked of every request, and most paths have no escape at all.
+    let mut rest = path.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = match (byte, behind) {
+            (b'?', _) => return true,
+            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
+            (b'%', _) => return false,
+            _ => behind,
+        };
+    }
+    true
 }
 
 /// The path without a base, which must end where a segment does. The result begins with a slash.

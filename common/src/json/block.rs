@@ -45,16 +45,16 @@ fn look(block: &[u8; WIDTH]) -> (u32, bool) {
 fn look(block: &[u8; WIDTH]) -> (u32, bool) {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let (low, high) = halves(block);
-    if special(low) | special(high) == 0 {
-        return (0, (low | high) & HIGH != 0);
-    }
-    let bit = |byte: u8| u32::from(matches!(byte, b'"' | b'\\' | 0..=0x1f));
-    let bits = block.iter().rev().fold(0, |bits, byte| bits << 1 | bit(*byte));
-    (bits, (low | high) & HIGH != 0)
+    // Only the lowest bit found is looked at, and that one is exact.
+    let at = match (special(low), special(high)) {
+        (0, 0) => 0,
+        (0, found) => 1 << (8 + found.trailing_zeros() / 8),
+        (found, _) => 1 << (found.trailing_zeros() / 8),
+    };
+    (at, (low | high) & HIGH != 0)
 }
 
-/// Non-zero if a byte of the word ends a run. It may be so for a word whose bytes do not: exact
-/// enough to skip by, not to decide by.
+/// One bit for a byte that ends a run. A borrow may set bits above the lowest that are not true.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 fn special(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;

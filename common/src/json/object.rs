@@ -28,8 +28,10 @@ fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Resu
     scanner.spaces();
     if !scanner.pass(b'}') {
         loop {
-            let key = scanner.at;
-            let escaped = scanner.key()?;
+            let start = scanner.at;
+            let escaped = scanner.string()?;
+            let key = start..scanner.at;
+            scanner.colon()?;
             let value = scanner.at;
             scanner.value()?;
             object.members.push(Member { key, escaped, value: value..scanner.at });
@@ -62,8 +64,8 @@ pub struct Object<'a> {
 
 #[derive(Debug, Clone)]
 struct Member {
-    /// Where the name's opening quote stands.
-    key: usize,
+    /// The name, quotes included.
+    key: Range<usize>,
     escaped: bool,
     value: Range<usize>,
 }
@@ -96,7 +98,7 @@ impl<'a> Object<'a> {
     ) -> impl DoubleEndedIterator<Item = (Cow<'a, str>, usize, Range<usize>)> + use<'_, 'a> {
         self.members.iter().map(|member| {
             let value = member.value.start + self.offset..member.value.end + self.offset;
-            (self.name(member), member.key + self.offset, value)
+            (self.name(member), member.key.start + self.offset, value)
         })
     }
 
@@ -112,10 +114,7 @@ impl<'a> Object<'a> {
     }
 
     fn quoted(&self, member: &Member) -> &'a [u8] {
-        let rest = self.text.get(member.key..member.value.start).unwrap_or_default();
-        // From the opening quote to the closing one: what follows is a colon and spaces.
-        let end = rest.iter().rposition(|byte| *byte == b'"').map_or(0, |at| at + 1);
-        rest.get(..end).unwrap_or_default()
+        self.text.get(member.key.clone()).unwrap_or_default()
     }
 
     fn name(&self, member: &Member) -> Cow<'a, str> {

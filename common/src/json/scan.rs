@@ -128,15 +128,20 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes a member's name and its colon, and the spaces around; says whether it has escapes.
-    pub(super) fn key(&mut self) -> Result<bool, JsonError> {
-        let escaped = self.string()?;
+    /// Passes a member's name and its colon, and the spaces around.
+    fn key(&mut self) -> Result<(), JsonError> {
+        self.string()?;
+        self.colon()
+    }
+
+    /// Passes the colon behind a member's name, and the spaces around.
+    pub(super) fn colon(&mut self) -> Result<(), JsonError> {
         self.spaces();
         if !self.pass(b':') {
             return Err(self.syntax());
         }
         self.spaces();
-        Ok(escaped)
+        Ok(())
     }
 
     /// Passes a string, quotes included; says whether it has escapes.

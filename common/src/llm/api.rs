@@ -168,7 +168,7 @@ fn matched(pattern: &'static str, path: &str) -> Option<Placeholders> {
     if pattern.is_empty() {
         return None;
     }
-    if !pattern.contains('{') {
+    if !pattern.as_bytes().contains(&b'{') {
         return path.ends_with(pattern).then(Placeholders::default);
     }
     let mut found = Vec::new();
