@@ -13,7 +13,7 @@ pub fn object(text: &[u8]) -> Result<Object<'_>, JsonError> {
     let mut scanner = Scanner::new(text);
     scanner.spaces();
     if scanner.peek() != Some(b'{') {
-        scanner.value()?;
+        scanner.value(0)?;
         scanner.end()?;
         return Err(JsonError::NotAnObject);
     }
@@ -24,7 +24,7 @@ pub fn object(text: &[u8]) -> Result<Object<'_>, JsonError> {
 
 fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Result<Object<'a>, JsonError> {
     scanner.at += 1;
-    let mut object = Object { text, offset, open: scanner.at, close: 0, members: Vec::with_capacity(8) };
+    let mut object = Object { text, offset, open: scanner.at, members: Vec::with_capacity(8) };
     scanner.spaces();
     if !scanner.pass(b'}') {
         loop {
@@ -33,7 +33,7 @@ fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Resu
             let key = start..scanner.at;
             scanner.colon()?;
             let value = scanner.at;
-            scanner.value()?;
+            scanner.value(1)?;
             object.members.push(Member { key, escaped, value: value..scanner.at });
             scanner.spaces();
             if scanner.pass(b'}') {
@@ -45,7 +45,6 @@ fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Resu
             scanner.spaces();
         }
     }
-    object.close = scanner.at - 1;
     Ok(object)
 }
 
@@ -57,8 +56,6 @@ pub struct Object<'a> {
     offset: usize,
     /// After the opening brace.
     open: usize,
-    /// At the closing brace.
-    close: usize,
     members: Vec<Member>,
 }
 
@@ -82,7 +79,8 @@ impl<'a> Object<'a> {
         self.members.iter().filter(move |member| self.is_named(member, name)).map(|member| self.raw(member))
     }
 
-    /// Names and values of all members, in order.
+    /// Names and values of all members, in order. A name that is no text, because an escape in it is half
+    /// a surrogate pair, is given as it is written.
     pub fn members(&self) -> impl Iterator<Item = (Cow<'a, str>, Raw<'a>)> + use<'_, 'a> {
         self.members.iter().map(|member| (self.name(member), self.raw(member)))
     }
@@ -93,19 +91,23 @@ impl<'a> Object<'a> {
         self.members.is_empty()
     }
 
-    pub(super) fn places(
+    /// Which members have that name, and where their values stand.
+    pub(super) fn named<'n>(
         &self,
-    ) -> impl DoubleEndedIterator<Item = (Cow<'a, str>, usize, Range<usize>)> + use<'_, 'a> {
-        self.members.iter().map(|member| {
-            let value = member.value.start + self.offset..member.value.end + self.offset;
-            (self.name(member), member.key.start + self.offset, value)
-        })
+        name: &'n str,
+    ) -> impl Iterator<Item = (usize, Range<usize>)> + use<'_, 'a, 'n> {
+        let named = self.members.iter().enumerate().filter(move |(_, member)| self.is_named(member, name));
+        named.map(|(at, member)| (at, member.value.start + self.offset..member.value.end + self.offset))
     }
 
-    /// Where a new first and a new last member would go.
-    pub(super) fn ends(&self) -> (usize, usize) {
-        let last = self.members.last().map_or(self.open, |member| member.value.end);
-        (self.close + self.offset, last + self.offset)
+    /// Where each member stands, name and value.
+    pub(super) fn places(&self) -> impl Iterator<Item = Range<usize>> {
+        self.members.iter().map(|member| member.key.start + self.offset..member.value.end + self.offset)
+    }
+
+    /// Behind the opening brace.
+    pub(super) fn open(&self) -> usize {
+        self.open + self.offset
     }
 
     fn raw(&self, member: &Member) -> Raw<'a> {
@@ -118,12 +120,15 @@ impl<'a> Object<'a> {
     }
 
     fn name(&self, member: &Member) -> Cow<'a, str> {
-        unquoted(self.quoted(member)).unwrap_or_default()
+        let quoted = self.quoted(member);
+        unquoted(quoted).unwrap_or_else(|| {
+            String::from_utf8_lossy(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
+        })
     }
 
     fn is_named(&self, member: &Member, name: &str) -> bool {
         if member.escaped {
-            return self.name(member) == name;
+            return unquoted(self.quoted(member)).as_deref() == Some(name);
         }
         let quoted = self.quoted(member);
         quoted.len() == name.len() + 2 && quoted.get(1..=name.len()) == Some(name.as_bytes())
@@ -215,7 +220,7 @@ impl<'a> Raw<'a> {
         }
         loop {
             let start = scanner.at;
-            scanner.value().ok()?;
+            scanner.value(1).ok()?;
             elements.push(Raw { text: self.text.get(start..scanner.at)?, offset: self.offset + start });
             scanner.spaces();
             if scanner.pass(b']') {
@@ -304,7 +309,9 @@ mod tests {
 
     #[test]
     fn half_a_surrogate_pair_is_valid_json_and_no_text() {
-        let object = object(br#"{"a":"\ud800"}"#).unwrap();
+        let object = object(br#"{"a":"\ud800","\ud800":1}"#).unwrap();
         assert_eq!(object.get("a").unwrap().as_str(), None);
+        assert!(object.get("").is_none(), "a name that is no text is not the empty one");
+        assert_eq!(object.members().last().unwrap().0, "\\ud800");
     }
 }

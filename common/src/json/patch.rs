@@ -1,18 +1,21 @@
 //! Edits as splices: every byte that none of them names stays.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::object::{Object, Raw};
 
 /// Edits of one text, collected and then made in one go.
+///
+/// They may come in any order and meet in any place. Of two edits of one value or member the later wins; what
+/// becomes of a value or member as a whole covers every edit inside it. Valid JSON stays valid.
 #[derive(Debug)]
 pub struct Patch<'a> {
     text: &'a [u8],
     splices: Vec<Splice>,
-    /// Closing braces of objects that will have members, whatever they have now.
-    filled: Vec<usize>,
-    /// Closing braces of objects that lose every member they have.
-    emptied: Vec<usize>,
+    /// Objects and arrays that lose or gain entries, by where the first one stands or would stand.
+    lists: BTreeMap<usize, List>,
 }
 
 #[derive(Debug)]
@@ -25,72 +28,83 @@ impl<'a> Patch<'a> {
     /// No edits of this text yet. Objects and values must have been found in this very text.
     #[must_use]
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, splices: Vec::new(), filled: Vec::new(), emptied: Vec::new() }
+        Self { text, splices: Vec::new(), lists: BTreeMap::new() }
     }
 
     /// Whether nothing would change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.splices.is_empty()
+        self.splices.is_empty() && self.lists.values().all(List::is_as_it_was)
     }
 
-    /// Puts other JSON in the place of a value. A later edit of the same value wins.
+    /// Puts other JSON in the place of a value.
     pub fn replace(&mut self, value: Raw<'_>, with: &[u8]) {
-        let range = value.place();
-        self.splices.retain(|splice| splice.range != range);
-        self.splices.push(Splice { range, with: with.to_vec() });
+        debug_assert_eq!(self.text.get(value.place()), Some(value.text()), "a value of another text");
+        self.splices.push(Splice { range: value.place(), with: with.to_vec() });
     }
 
     /// Gives every member of that name this value; adds one at the end where there is none.
     pub fn set(&mut self, object: &Object<'_>, name: &str, with: &[u8]) {
-        let mut found = false;
-        for value in object.all(name) {
-            found = true;
-            self.replace(value, with);
+        let list = self.lists.get(&object.open());
+        let before = self.splices.len();
+        for (at, range) in object.named(name) {
+            if list.is_none_or(|list| list.keeps(at)) {
+                self.splices.push(Splice { range, with: with.to_vec() });
+            }
         }
-        if !found {
-            self.add(object, name, with);
+        if self.splices.len() == before {
+            let mut member = Vec::with_capacity(name.len() + with.len() + 4);
+            super::write_string(&mut member, name);
+            member.push(b':');
+            member.extend_from_slice(with);
+            self.members(object).add(usize::MAX, Some(name), member);
         }
     }
 
-    /// Removes every member whose name is one of these. At most once for an object, before anything is
-    /// added to it, and not together with other edits of the members removed.
+    /// Removes every member whose name is one of these.
     pub fn remove(&mut self, object: &Object<'_>, names: &[&str]) {
-        let places: Vec<_> = object.places().collect();
-        let goes =
-            |place: &(std::borrow::Cow<'_, str>, usize, Range<usize>)| names.contains(&place.0.as_ref());
-        let mut kept_end = None;
-        let mut gone: Option<Range<usize>> = None;
-        for place in &places {
-            let (_, key, value) = place;
-            if goes(place) {
-                // After a kept member, its comma goes too.
-                let start = gone.as_ref().map_or(kept_end.unwrap_or(*key), |gone| gone.start);
-                gone = Some(start..value.end);
-                continue;
+        for name in names {
+            if let Some(list) = self.lists.get_mut(&object.open()) {
+                list.added.retain(|added| added.name.as_deref() != Some(name));
             }
-            if let Some(mut gone) = gone.take() {
-                if kept_end.is_none() {
-                    // Nothing is kept before: the comma behind goes, not the one in front.
-                    gone.end = *key;
-                }
-                self.splices.push(Splice { range: gone, with: Vec::new() });
+            for (at, _) in object.named(name) {
+                self.members(object).cut(at);
             }
-            kept_end = Some(value.end);
         }
-        if let Some(gone) = gone {
-            if kept_end.is_none() {
-                self.emptied.push(object.ends().0);
-            }
-            self.splices.push(Splice { range: gone, with: Vec::new() });
-        }
+    }
+
+    /// Removes the elements of an array that `goes` names by their places among all its elements.
+    pub fn remove_elements(&mut self, elements: &[Raw<'_>], goes: impl Fn(usize) -> bool) {
+        let Some(first) = elements.first() else { return };
+        let list = self.elements(first.place().start, elements);
+        (0..elements.len()).filter(|at| goes(*at)).for_each(|at| list.cut(at));
+    }
+
+    /// Puts an element into an array of these elements, before the one that stands `at` this place or at the
+    /// end. Several at one place stand in the order in which they came.
+    pub fn insert(&mut self, array: Raw<'_>, elements: &[Raw<'_>], at: usize, with: &[u8]) {
+        let start = elements.first().map_or(array.place().start + 1, |first| first.place().start);
+        self.elements(start, elements).add(at, None, with.to_vec());
     }
 
     /// The edited text.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
-        // Stable: several insertions at one place keep their order.
-        self.splices.sort_by_key(|splice| (splice.range.start, splice.range.end));
+        for (start, list) in std::mem::take(&mut self.lists) {
+            list.splice(start, &mut self.splices);
+        }
+        // Insertions first, then what covers most. Stable: insertions at one place keep their order, and so
+        // do edits of one value.
+        let order =
+            |splice: &Splice| (splice.range.start, !splice.range.is_empty(), Reverse(splice.range.end));
+        self.splices.sort_by_key(order);
+        self.splices.dedup_by(|later, earlier| {
+            let is_same = later.range == earlier.range && !later.range.is_empty();
+            if is_same {
+                std::mem::swap(&mut later.with, &mut earlier.with);
+            }
+            is_same
+        });
         let grown: usize = self.splices.iter().map(|splice| splice.with.len()).sum();
         let mut out = Vec::with_capacity(self.text.len() + grown);
         let mut at = 0;
@@ -107,23 +121,110 @@ impl<'a> Patch<'a> {
         out
     }
 
-    fn add(&mut self, object: &Object<'_>, name: &str, with: &[u8]) {
-        let (close, last) = object.ends();
-        let mut member = Vec::with_capacity(name.len() + with.len() + 4);
-        let keeps_some = !object.is_empty() && !self.emptied.contains(&close);
-        if keeps_some || self.filled.contains(&close) {
-            member.push(b',');
+    fn members(&mut self, object: &Object<'_>) -> &mut List {
+        self.lists.entry(object.open()).or_insert_with(|| List::new(object.places()))
+    }
+
+    /// No object has its key in `lists`: behind a brace stands no value, and an array's `start` is one or
+    /// is behind a bracket.
+    fn elements(&mut self, start: usize, elements: &[Raw<'_>]) -> &mut List {
+        self.lists.entry(start).or_insert_with(|| List::new(elements.iter().map(Raw::place)))
+    }
+}
+
+/// Members or elements that stand between commas, and what becomes of them.
+#[derive(Debug)]
+struct List {
+    entries: Vec<Entry>,
+    added: Vec<Added>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    place: Range<usize>,
+    goes: bool,
+}
+
+#[derive(Debug)]
+struct Added {
+    /// Before which entry.
+    at: usize,
+    /// Of a member.
+    name: Option<String>,
+    text: Vec<u8>,
+}
+
+impl List {
+    fn new(places: impl Iterator<Item = Range<usize>>) -> Self {
+        let entries = places.map(|place| Entry { place, goes: false }).collect();
+        Self { entries, added: Vec::new() }
+    }
+
+    fn is_as_it_was(&self) -> bool {
+        self.added.is_empty() && !self.entries.iter().any(|entry| entry.goes)
+    }
+
+    fn keeps(&self, at: usize) -> bool {
+        self.entries.get(at).is_some_and(|entry| !entry.goes)
+    }
+
+    fn cut(&mut self, at: usize) {
+        if let Some(entry) = self.entries.get_mut(at) {
+            entry.goes = true;
         }
-        self.filled.push(close);
-        super::write_string(&mut member, name);
-        member.push(b':');
-        member.extend_from_slice(with);
-        self.splices.push(Splice { range: last..last, with: member });
+    }
+
+    fn add(&mut self, at: usize, name: Option<&str>, text: Vec<u8>) {
+        let known =
+            name.and_then(|name| self.added.iter_mut().find(|added| added.name.as_deref() == Some(name)));
+        match known {
+            Some(added) => added.text = text,
+            None => self.added.push(Added { at, name: name.map(str::to_owned), text }),
+        }
+    }
+
+    /// The list's edits as splices, with the commas that go or come with its entries.
+    fn splice(mut self, start: usize, splices: &mut Vec<Splice>) {
+        let mut kept_end = None;
+        let mut gone: Option<Range<usize>> = None;
+        for Entry { place, goes } in &self.entries {
+            if *goes {
+                // After a kept neighbour, its comma goes too.
+                let start = gone.map_or(kept_end.unwrap_or(place.start), |gone| gone.start);
+                gone = Some(start..place.end);
+                continue;
+            }
+            if let Some(mut range) = gone.take() {
+                if kept_end.is_none() {
+                    // Nothing is kept before: the comma behind goes, not the one in front.
+                    range.end = place.start;
+                }
+                splices.push(Splice { range, with: Vec::new() });
+            }
+            kept_end = Some(place.end);
+        }
+        splices.extend(gone.map(|range| Splice { range, with: Vec::new() }));
+
+        self.added.sort_by_key(|added| added.at);
+        let end = kept_end.or(self.entries.last().map(|last| last.place.end)).unwrap_or(start);
+        let mut is_first = kept_end.is_none();
+        for Added { at, text, .. } in self.added {
+            let next = self.entries.iter().skip(at).find(|entry| !entry.goes);
+            let (place, with) = match next {
+                Some(next) => (next.place.start, [text.as_slice(), b","].concat()),
+                None if is_first => (end, text),
+                None => (end, [b",", text.as_slice()].concat()),
+            };
+            is_first = false;
+            splices.push(Splice { range: place..place, with });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::json::object;
 
@@ -206,6 +307,150 @@ mod tests {
             patch.set(body, "m", b"2");
         };
         check(r#"{"m":0}"#, edit, r#"{"m":2}"#);
+        check("{ }", edit, r#"{"m":2 }"#);
+        check(r#"{"m":0,"m":0,"x":0}"#, edit, r#"{"m":2,"m":2,"x":0}"#);
+    }
+
+    #[test]
+    fn members_are_added_and_removed_in_any_order() {
+        let text = r#"{"a":1,"b":2,"c":3}"#;
+        check(
+            text,
+            |patch, body| ["a", "b"].iter().for_each(|name| patch.remove(body, &[name])),
+            r#"{"c":3}"#,
+        );
+        let emptied_last = |patch: &mut Patch<'_>, body: &Object<'_>| {
+            patch.set(body, "x", b"9");
+            patch.remove(body, &["a", "b", "c"]);
+        };
+        check(text, emptied_last, r#"{"x":9}"#);
+        let moved_to_the_end = |patch: &mut Patch<'_>, body: &Object<'_>| {
+            patch.set(body, "a", b"8");
+            patch.remove(body, &["a"]);
+            patch.set(body, "a", b"9");
+        };
+        check(text, moved_to_the_end, r#"{"b":2,"c":3,"a":9}"#);
+        let added_in_vain = |patch: &mut Patch<'_>, body: &Object<'_>| {
+            patch.set(body, "x", b"9");
+            patch.remove(body, &["x", "y"]);
+            assert!(patch.is_empty());
+        };
+        check(text, added_in_vain, text);
+    }
+
+    #[test]
+    fn elements_go_with_their_commas() {
+        let without = |gone: &'static [usize]| {
+            move |patch: &mut Patch<'_>, body: &Object<'_>| {
+                let elements = body.get("a").unwrap().elements().unwrap();
+                patch.replace(elements[0], b"7");
+                patch.remove_elements(&elements, |at| gone.contains(&at));
+            }
+        };
+        let text = r#"{"a":[ 1, {"b":2} ,"3" ]}"#;
+        check(text, without(&[0]), r#"{"a":[ {"b":2} ,"3" ]}"#);
+        check(text, without(&[1]), r#"{"a":[ 7 ,"3" ]}"#);
+        check(text, without(&[1, 2]), r#"{"a":[ 7 ]}"#);
+        check(text, without(&[0, 1, 2]), r#"{"a":[  ]}"#);
+        check(text, without(&[]), r#"{"a":[ 7, {"b":2} ,"3" ]}"#);
+        check(r#"{"a":[1]}"#, without(&[0]), r#"{"a":[]}"#);
+    }
+
+    #[test]
+    fn an_element_is_put_where_it_is_to_stand() {
+        let with = |at: usize| {
+            move |patch: &mut Patch<'_>, body: &Object<'_>| {
+                let array = body.get("a").unwrap();
+                patch.insert(array, &array.elements().unwrap(), at, b"9");
+                patch.set(body, "z", b"0");
+            }
+        };
+        check(r#"{"a":[ 1, 2 ]}"#, with(0), r#"{"a":[ 9,1, 2 ],"z":0}"#);
+        check(r#"{"a":[ 1, 2 ]}"#, with(1), r#"{"a":[ 1, 9,2 ],"z":0}"#);
+        check(r#"{"a":[ 1, 2 ]}"#, with(2), r#"{"a":[ 1, 2,9 ],"z":0}"#);
+        check(r#"{"a":[ ]}"#, with(7), r#"{"a":[9 ],"z":0}"#);
+        check(r#"{"a":[]}"#, with(0), r#"{"a":[9],"z":0}"#);
+    }
+
+    #[test]
+    fn elements_are_put_and_removed_in_one_go() {
+        let text = r#"{"a":[1,2,3]}"#;
+        let check = |gone: &[usize], expected: &str| {
+            let edit = |patch: &mut Patch<'_>, body: &Object<'_>| {
+                let array = body.get("a").unwrap();
+                let elements = array.elements().unwrap();
+                patch.insert(array, &elements, 9, b"8");
+                patch.insert(array, &elements, 1, b"6");
+                patch.remove_elements(&elements, |at| gone.contains(&at));
+                patch.insert(array, &elements, 1, b"7");
+            };
+            check(text, edit, expected);
+        };
+        check(&[0], r#"{"a":[6,7,2,3,8]}"#);
+        check(&[1], r#"{"a":[1,6,7,3,8]}"#);
+        check(&[2], r#"{"a":[1,6,7,2,8]}"#);
+        check(&[1, 2], r#"{"a":[1,6,7,8]}"#);
+        check(&[0, 1, 2], r#"{"a":[6,7,8]}"#);
+    }
+
+    #[test]
+    fn edits_of_every_kind_and_order_give_what_they_say() {
+        let mut state = 7_u64;
+        let mut pick = |of: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % of
+        };
+        let names = ["a", "b", "c", "o"];
+        let spaces = ["", " ", "\n\t"];
+        for _ in 0..20_000 {
+            let mut members = |depth: usize| {
+                let member =
+                    |name: &str, value: &str, space: &str| format!("{space}\"{name}\"{space}:{value}{space}");
+                let mut all: Vec<String> = (0..pick(5))
+                    .map(|at| member(names[pick(3 + depth)], &at.to_string(), spaces[pick(3)]))
+                    .collect();
+                if depth == 0 && pick(4) > 0 {
+                    all.insert(pick(all.len() + 1), member("o", "@", ""));
+                }
+                if all.is_empty() { spaces[pick(3)].to_owned() } else { all.join(",") }
+            };
+            let text = format!("{{{}}}", members(0)).replace('@', &format!("{{{}}}", members(1)));
+
+            // What happens to `o` as a whole covers what happens inside, so the two are kept apart.
+            let mut expected: Value = serde_json::from_str(&text).unwrap();
+            let mut inside = expected.get("o").cloned();
+            let mut is_whole = true;
+            let body = object(text.as_bytes()).unwrap();
+            let inner = body.get("o").map(|value| value.object().unwrap());
+            let mut patch = Patch::new(text.as_bytes());
+            for value in 100..100 + pick(8) {
+                let (name, with) = (names[pick(4)], value.to_string());
+                let (place, target) = match (&inner, &mut inside) {
+                    (Some(inner), Some(inside)) if pick(2) == 0 => (inner, inside),
+                    _ => {
+                        is_whole &= name != "o";
+                        (&body, &mut expected)
+                    }
+                };
+                let target = target.as_object_mut().unwrap();
+                match pick(2) {
+                    0 => {
+                        patch.set(place, name, with.as_bytes());
+                        target.insert(name.into(), value.into());
+                    }
+                    _ => {
+                        patch.remove(place, &[name]);
+                        target.remove(name);
+                    }
+                }
+            }
+            if let Some(inside) = inside.filter(|_| is_whole) {
+                expected["o"] = inside;
+            }
+            let edited = patch.finish();
+            let found: Value = serde_json::from_slice(&edited).unwrap();
+            assert_eq!(found, expected, "{text} became {}", String::from_utf8_lossy(&edited));
+        }
     }
 
     #[test]

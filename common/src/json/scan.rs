@@ -2,7 +2,7 @@
 
 use super::block;
 
-/// How deep arrays and objects may nest; one bit of a word for each.
+/// How deep arrays and objects may nest, the outermost one counted; one bit of a word for each.
 const MAX_DEPTH: u32 = 128;
 
 /// Why a text is not what it should be. Positions are byte offsets.
@@ -75,23 +75,23 @@ impl<'a> Scanner<'a> {
         if self.at < self.text.len() { Err(JsonError::Trailing { at: self.at }) } else { Ok(()) }
     }
 
-    /// Passes one value of any kind.
-    pub(super) fn value(&mut self) -> Result<(), JsonError> {
+    /// Passes one value of any kind that stands inside `outer` containers.
+    pub(super) fn value(&mut self, outer: u32) -> Result<(), JsonError> {
         // The innermost container is the lowest bit: 1 for an object.
-        let (mut open, mut depth) = (0_u128, 0_u32);
+        let (mut open, mut depth) = (0_u128, outer);
         loop {
             match self.peek() {
                 Some(b'"') => {
                     self.string()?;
                 }
                 Some(bracket @ (b'{' | b'[')) => {
+                    if depth >= MAX_DEPTH {
+                        return Err(JsonError::TooDeep { at: self.at });
+                    }
                     self.at += 1;
                     self.spaces();
                     let is_object = bracket == b'{';
                     if !self.pass(if is_object { b'}' } else { b']' }) {
-                        if depth == MAX_DEPTH {
-                            return Err(JsonError::TooDeep { at: self.at });
-                        }
                         depth += 1;
                         open = open << 1 | u128::from(is_object);
                         if is_object {
@@ -107,7 +107,7 @@ impl<'a> Scanner<'a> {
                 _ => return Err(self.syntax()),
             }
             loop {
-                if depth == 0 {
+                if depth == outer {
                     return Ok(());
                 }
                 self.spaces();
@@ -230,11 +230,12 @@ impl<'a> Scanner<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::object;
 
     fn verdict(text: &[u8]) -> Result<(), JsonError> {
         let mut scanner = Scanner::new(text);
         scanner.spaces();
-        scanner.value()?;
+        scanner.value(0)?;
         scanner.end()
     }
 
@@ -250,6 +251,11 @@ mod tests {
         if !narrow {
             assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?}: {ours:?}", String::from_utf8_lossy(text));
         }
+        let expected = ours.and_then(|()| match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => Ok(()),
+            _ => Err(JsonError::NotAnObject),
+        });
+        assert_eq!(object(text).map(|_| ()), expected, "{:?}", String::from_utf8_lossy(text));
     }
 
     const CHAT: &str = r#" {"model":"gpt-4o","messages":[{"role":"user","content":"h\u00e9llo \"w\" \\ grüße 🌍"},
@@ -354,10 +360,27 @@ mod tests {
 
     #[test]
     fn nesting_has_a_cap() {
-        let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert_eq!(verdict(&nested(129)), Ok(()), "an empty innermost array is no further level");
-        assert!(matches!(verdict(&nested(130)), Err(JsonError::TooDeep { .. })));
+        for inside in ["", "1"] {
+            let nested = |depth: usize| [&"[".repeat(depth), inside, &"]".repeat(depth)].concat();
+            assert_eq!(verdict(nested(128).as_bytes()), Ok(()));
+            assert_eq!(verdict(nested(129).as_bytes()), Err(JsonError::TooDeep { at: 128 }));
+            let within = |depth: usize| format!("{{\"a\":{}}}", nested(depth));
+            assert_eq!(object(within(127).as_bytes()).map(|_| ()), Ok(()), "the object itself is one level");
+            assert_eq!(object(within(128).as_bytes()).map(|_| ()), Err(JsonError::TooDeep { at: 132 }));
+        }
         assert!(verdict(&vec![b'['; 1_000_000]).is_err());
+    }
+
+    #[test]
+    fn the_inside_of_a_deep_text_can_be_read_to_its_end() {
+        let text = ["{\"a\":".repeat(128), "1".into(), "}".repeat(128)].concat();
+        let mut inner = object(text.as_bytes()).unwrap().get("a").unwrap();
+        let mut levels = 1;
+        while let Some(object) = inner.object() {
+            inner = object.get("a").unwrap();
+            levels += 1;
+        }
+        assert_eq!((levels, inner.text()), (128, &b"1"[..]));
     }
 
     #[test]
