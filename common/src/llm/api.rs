@@ -94,6 +94,11 @@ apis! {
     QwenRerank, "qwen/v1/rerank", "/v1/reranks";
     /// Qwen, conversations.
     QwenConversations, "qwen/v1/conversations", "/v1/conversations";
+    /// Gemini, generate content. Before the model, as a version may be `v1`.
+    GeminiGenerateContent, "gemini/v1beta/generatecontent", "/{version}/models/{model}:generateContent";
+    /// Gemini, generate content as a stream.
+    GeminiStreamGenerateContent, "gemini/v1beta/streamgeneratecontent",
+        "/{version}/models/{model}:streamGenerateContent";
     /// OpenAI, retrieve or delete a model.
     Model, "openai/v1/retrievemodel", "/v1/models/{model_id}";
     /// OpenAI, retrieve a batch.
@@ -135,11 +140,6 @@ apis! {
     /// OpenAI, delete a permission of a checkpoint.
     DeleteFineTuningCheckpointPermission, "openai/v1/deletefine-tuningjobcheckpointpermission",
         "/v1/fine_tuning/checkpoints/{fine_tuned_model_checkpoint}/permissions/{permission_id}";
-    /// Gemini, generate content.
-    GeminiGenerateContent, "gemini/v1beta/generatecontent", "/{version}/models/{model}:generateContent";
-    /// Gemini, generate content as a stream.
-    GeminiStreamGenerateContent, "gemini/v1beta/streamgeneratecontent",
-        "/{version}/models/{model}:streamGenerateContent";
     /// Qwen's own asynchronous services, such as image synthesis.
     QwenServicesAigc, "qwen/v1/services/aigc", "";
     /// Qwen's tasks.
@@ -250,7 +250,17 @@ mod tests {
         check("", None);
         check("/v1/files//content", None);
         check("/v1/models/gemini:somethingElse", Some(Api::Model));
-        check("/v1beta/models/gemini-2.5-pro:generateContent", Some(Api::GeminiGenerateContent));
+    }
+
+    #[test]
+    fn gemini_is_meant_by_the_method_whatever_the_version() {
+        for version in ["v1", "v1beta", "v2"] {
+            let path = format!("/ai/{version}/models/gemma:27b");
+            check(&format!("{path}:generateContent"), Some(Api::GeminiGenerateContent));
+            check(&format!("{path}:streamGenerateContent"), Some(Api::GeminiStreamGenerateContent));
+            check(&format!("{path}:generateContent/"), None);
+        }
+        check("/v1/models/ft:gpt-4o:me::1", Some(Api::Model));
     }
 
     #[test]

@@ -14,13 +14,16 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialect of an operation.
+    /// The dialect of an operation: whose name its own begins with, so that no new one is forgotten here.
     #[must_use]
     pub fn of(api: Api) -> Self {
-        match api {
-            Api::AnthropicMessages | Api::AnthropicComplete | Api::MessagesCountTokens => Self::Anthropic,
-            Api::GeminiGenerateContent | Api::GeminiStreamGenerateContent => Self::Gemini,
-            _ => Self::OpenAi,
+        let name = api.name();
+        if name.starts_with("anthropic/") {
+            Self::Anthropic
+        } else if name.starts_with("gemini/") {
+            Self::Gemini
+        } else {
+            Self::OpenAi
         }
     }
 
@@ -43,6 +46,8 @@ mod tests {
         assert_eq!(dialect("/ai/v1/messages?beta=true"), Dialect::Anthropic);
         assert_eq!(dialect("/v1/messages/count_tokens"), Dialect::Anthropic);
         assert_eq!(dialect("/v1beta/models/m:streamGenerateContent?alt=sse"), Dialect::Gemini);
+        assert_eq!(dialect("/v1/models/m:generateContent"), Dialect::Gemini);
+        assert_eq!(dialect("/v1/complete"), Dialect::Anthropic);
         assert_eq!(dialect("/whatever"), Dialect::OpenAi);
     }
 }

@@ -64,6 +64,7 @@ fn openai_type(status: u16) -> &'static str {
 fn anthropic_type(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
+        402 => "billing_error",
         403 => "permission_error",
         404 => "not_found_error",
         413 => "request_too_large",
@@ -81,7 +82,9 @@ fn gemini_status(status: u16) -> &'static str {
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
         429 => "RESOURCE_EXHAUSTED",
-        503 => "UNAVAILABLE",
+        499 => "CANCELLED",
+        // Anthropic's 529 is what Gemini calls an overload.
+        503 | 529 => "UNAVAILABLE",
         504 => "DEADLINE_EXCEEDED",
         500.. => "INTERNAL",
         _ => "INVALID_ARGUMENT",
@@ -134,9 +137,25 @@ mod tests {
     #[test]
     fn types_follow_the_status() {
         let types = |status| (openai_type(status), anthropic_type(status), gemini_status(status));
-        assert_eq!(types(401), ("authentication_error", "authentication_error", "UNAUTHENTICATED"));
-        assert_eq!(types(413), ("invalid_request_error", "request_too_large", "INVALID_ARGUMENT"));
-        assert_eq!(types(502), ("server_error", "api_error", "INTERNAL"));
+        let table = [
+            (400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+            (401, "authentication_error", "authentication_error", "UNAUTHENTICATED"),
+            (402, "invalid_request_error", "billing_error", "INVALID_ARGUMENT"),
+            (403, "permission_error", "permission_error", "PERMISSION_DENIED"),
+            (404, "invalid_request_error", "not_found_error", "NOT_FOUND"),
+            (413, "invalid_request_error", "request_too_large", "INVALID_ARGUMENT"),
+            (422, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+            (429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
+            (499, "invalid_request_error", "invalid_request_error", "CANCELLED"),
+            (500, "server_error", "api_error", "INTERNAL"),
+            (502, "server_error", "api_error", "INTERNAL"),
+            (503, "server_error", "api_error", "UNAVAILABLE"),
+            (504, "server_error", "timeout_error", "DEADLINE_EXCEEDED"),
+            (529, "server_error", "overloaded_error", "UNAVAILABLE"),
+        ];
+        for (status, openai, anthropic, gemini) in table {
+            assert_eq!(types(status), (openai, anthropic, gemini), "{status}");
+        }
     }
 
     #[test]
