@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use common::config::{ConfigError, Node, Secret, Section};
 use common::llm::api::Api;
+use common::llm::model_mapping::ModelMapping;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::credential::{BadTokens, Credentials};
-use crate::model_mapping::ModelMapping;
 use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};

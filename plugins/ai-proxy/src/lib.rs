@@ -7,7 +7,6 @@
 //! | a vendor: host, paths, auth, its own settings and oddities | `provider::<vendor>` |
 //! | the path that goes upstream | `path` |
 //! | which key is sent, and which of the client's headers are not | `credential` |
-//! | which model is asked for | `model_mapping` |
 //! | edits of a request body | `body` |
 //! | `/v1/models` answered from the configuration | `models` |
 
@@ -15,7 +14,6 @@ mod body;
 mod config;
 mod credential;
 mod filter;
-mod model_mapping;
 mod models;
 mod path;
 mod provider;
