@@ -38,7 +38,8 @@ impl Filter for AiProxy {
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
         let Some(active) = &config.active else { return Ok(Start::Inactive) };
-        let request = Addressed::of(cx.head)?;
+        let mut request = Addressed::of(cx.head)?;
+        request.ask_vendor(active);
         if let Some(reply) = request.models_from_config(cx.head, active)? {
             return Ok(Start::Reply(reply));
         }
@@ -111,6 +112,8 @@ struct Addressed {
     path_and_query: String,
     api: Option<Api>,
     places: Placeholders,
+    /// The path is the vendor's own, and goes on behind what names the API.
+    goes_on: bool,
 }
 
 impl Addressed {
@@ -123,7 +126,16 @@ impl Addressed {
             Some((api, places)) => (Some(api), places),
             None => (None, Placeholders::default()),
         };
-        Ok(Self { path_and_query: path_and_query.to_owned(), api, places })
+        Ok(Self { path_and_query: path_and_query.to_owned(), api, places, goes_on: false })
+    }
+
+    /// Clients that speak a vendor's own API may name it by the vendor's own path.
+    fn ask_vendor(&mut self, active: &ActiveProvider) {
+        if active.protocol == Protocol::Original && self.api.is_none() {
+            if let Some((api, goes_on)) = active.paths.named_by_vendor(path::split(&self.path_and_query).0) {
+                (self.api, self.goes_on) = (Some(api), goes_on);
+            }
+        }
     }
 
     fn query(&self) -> Option<&str> {
@@ -137,7 +149,7 @@ impl Addressed {
             Protocol::Original if active.paths.removes_prefix() || active.profile.keeps_original_path => {
                 Way::Kept
             }
-            Protocol::Original if way == Way::Refused => Way::Kept,
+            Protocol::Original if way == Way::Refused || self.goes_on => Way::Kept,
             Protocol::Original => way,
         }
     }

@@ -14,14 +14,19 @@ use crate::path::{Endpoint, Others, Query};
 mod ai360;
 mod azure;
 mod baichuan;
+mod baidu;
+mod cloudflare;
+mod coze;
 mod custom_url;
 mod deepseek;
+mod doubao;
 mod fireworks;
 mod generic;
 mod github;
 mod grok;
 mod groq;
 mod longcat;
+mod minimax;
 mod mistral;
 mod moonshot;
 mod ollama;
@@ -32,19 +37,25 @@ mod stepfun;
 mod together_ai;
 mod vllm;
 mod yi;
+mod zhipuai;
 
 /// Every vendor there is, one line each.
 static PROFILES: &[&Profile] = &[
     &ai360::PROFILE,
     &azure::PROFILE,
     &baichuan::PROFILE,
+    &baidu::PROFILE,
+    &cloudflare::PROFILE,
+    &coze::PROFILE,
     &deepseek::PROFILE,
+    &doubao::PROFILE,
     &fireworks::PROFILE,
     &generic::PROFILE,
     &github::PROFILE,
     &grok::PROFILE,
     &groq::PROFILE,
     &longcat::PROFILE,
+    &minimax::PROFILE,
     &mistral::PROFILE,
     &moonshot::PROFILE,
     &ollama::PROFILE,
@@ -54,6 +65,7 @@ static PROFILES: &[&Profile] = &[
     &together_ai::PROFILE,
     &vllm::PROFILE,
     &yi::PROFILE,
+    &zhipuai::PROFILE,
 ];
 
 /// The vendor of a config's `type`.
