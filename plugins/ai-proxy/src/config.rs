@@ -7,7 +7,10 @@ use common::llm::api::Api;
 use common::llm::model_mapping::ModelMapping;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::answer::{Answers, Mode};
+use crate::conversation::Conversation;
 use crate::credential::{BadTokens, Credentials};
+use crate::custom_settings::CustomSettings;
 use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
@@ -45,6 +48,11 @@ pub(crate) struct ActiveProvider {
     /// Milliseconds, as the header that carries them.
     pub(crate) first_byte_timeout: Option<String>,
     pub(crate) asks_for_usage: bool,
+    pub(crate) custom_settings: CustomSettings,
+    pub(crate) conversation: Conversation,
+    pub(crate) answers: Answers,
+    /// Answers to chats have to be looked at.
+    pub(crate) reads_answers: bool,
 }
 
 impl std::fmt::Debug for ActiveProvider {
@@ -131,6 +139,25 @@ common::settings! {
         timeout: IgnoredAny as "milliseconds",
         /// As above.
         disable_stream_usage_stats: bool,
+        /// Parameters that every request with a JSON body carries, also with `protocol: original`, see below.
+        // `CustomSettings::load` reads it.
+        custom_settings: IgnoredAny as "list of objects",
+        /// Chats: where a user's whole message is one of these, nothing before it goes upstream but the system's
+        /// messages. If no message is left, that is a 400.
+        context_cleanup_commands: Vec<String>,
+        /// Chats: neighbouring messages of a user, or of an assistant, become one, where nothing is lost by it.
+        merge_consecutive_messages: bool,
+        /// Chats: thinking without an answer becomes the answer. In a stream, thinking waits for as long as no answer
+        /// has begun (up to 1 MiB is kept); with an explicit `reasoningContentMode: passthrough` it is shown as it
+        /// comes, too.
+        promote_thinking_on_empty: bool,
+        /// Chats: `passthrough`, or what becomes of `reasoning_content` and `reasoning` in answers. `ignore`: they go.
+        /// `concat`: they go into the content, as `<think>…</think>`.
+        reasoning_content_mode: Mode,
+        /// Switches `mergeConsecutiveMessages` and `promoteThinkingOnEmpty` on.
+        hiclaw_mode: bool,
+        /// Refused if it is true: this plugin does not pass itself off as another program.
+        claude_code_mode: bool,
     }
 }
 
@@ -242,6 +269,20 @@ impl ActiveProvider {
                 "the order of several regexes is lost in a Struct, they are tried by alphabet; use a StringValue",
             );
         }
+        if settings.claude_code_mode {
+            return Err(at(node, "claudeCodeMode", "not supported: this plugin imitates no vendor's client"));
+        }
+        if settings.reasoning_content_mode == Mode::Unknown {
+            let place = node.get("reasoningContentMode");
+            section.warn(
+                place.as_ref().unwrap_or(node).path(),
+                "expected `passthrough`, `ignore` or `concat`; taken as `passthrough`",
+            );
+        }
+        let custom_settings = match node.get("customSettings") {
+            Some(entries) => CustomSettings::load(section, &entries, profile.kind, protocol)?,
+            None => CustomSettings::default(),
+        };
         let base = base_path(node, &settings.base_path, &settings.base_path_handling, &settings.sub_path)?;
         let mut endpoint = provider.endpoint(node, section)?;
         capabilities(section, node, &settings.capabilities, &mut endpoint.apis);
@@ -251,8 +292,13 @@ impl ActiveProvider {
         } else {
             None
         };
+        let answers = Answers {
+            reasoning: settings.reasoning_content_mode,
+            promotes: settings.promote_thinking_on_empty || settings.hiclaw_mode,
+        };
         let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
         Ok(Self {
+            reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),
             profile,
             provider,
             protocol,
@@ -264,6 +310,12 @@ impl ActiveProvider {
             first_byte_timeout: (settings.first_byte_timeout > 0)
                 .then(|| settings.first_byte_timeout.to_string()),
             asks_for_usage: asks_for_usage && !settings.disable_stream_usage_stats,
+            custom_settings,
+            conversation: Conversation::new(
+                &settings.context_cleanup_commands,
+                settings.merge_consecutive_messages || settings.hiclaw_mode,
+            ),
+            answers,
         })
     }
 }

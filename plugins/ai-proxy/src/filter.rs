@@ -3,11 +3,15 @@
 use std::rc::Rc;
 
 use common::config::{ConfigError, Section};
-use common::filter::{Env, Filter, Flow, RequestBody, RequestCx, Start};
+use common::filter::{
+    Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
+    StreamCx,
+};
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
 
+use crate::answer::{self, ChatStream, Form};
 use crate::body;
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::credential::{self, OriginalAuth};
@@ -20,11 +24,27 @@ const PINNED_CLUSTER: &str = "x-ai-pinned-cluster";
 /// Read by patched Envoys only; harmless on others.
 const FIRST_BYTE_TIMEOUT: &str = "x-envoy-upstream-rq-first-byte-timeout-ms";
 
+/// Counts the events of rewritten streams that were left out because they could not be read.
+const UNREADABLE: &str = "ai_proxy_unreadable_events";
+
 /// One exchange with an LLM vendor.
 pub struct AiProxy {
     config: Rc<Config>,
     /// `None`: the path names none.
     api: Option<Api>,
+    reads: Reads,
+    /// A streamed answer that is rewritten.
+    stream: Option<Box<ChatStream>>,
+}
+
+/// What is read of a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Nothing,
+    /// A JSON object, which is made to fit the vendor.
+    Json,
+    /// What may be a JSON object, for the configuration's own settings and for what it says about a stream.
+    Settings,
 }
 
 impl Filter for AiProxy {
@@ -64,28 +84,35 @@ impl Filter for AiProxy {
         if active.profile.times_every_request {
             limit_first_byte(cx.head, active);
         }
-        let reads = request.api.is_some_and(|api| wants_body(active, api, way, cx.head));
+        let reads = request.api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
         // A path that names the model waits for the body that says which.
-        if !(reads && way.names_model()) {
+        if !(reads == Reads::Json && way.names_model()) {
             let model = parameter(request.query(), "model").map(|model| active.models.map(model));
             request.send_to(cx.head, active, way, model.as_deref());
         }
-        let body =
-            if reads { RequestBody::Whole { limit: config.max_body_bytes } } else { RequestBody::Pass };
-        let filter = Self { config: Rc::clone(config), api: request.api };
-        Ok(Start::Run { filter, body, response: false })
+        let body = match reads {
+            Reads::Nothing => RequestBody::Pass,
+            Reads::Json | Reads::Settings => RequestBody::Whole { limit: config.max_body_bytes },
+        };
+        let response = active.reads_answers && request.api == Some(Api::ChatCompletions);
+        let filter = Self { config: Rc::clone(config), api: request.api, reads, stream: None };
+        Ok(Start::Run { filter, body, response })
     }
 
     fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
         let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
-        if active.protocol == Protocol::Original {
-            if body::asks_for_stream(&body) {
+        if self.reads == Reads::Settings {
+            let applied = body::edit_settings(&body, active);
+            report_misfit(cx.env, applied.misfit.as_deref());
+            let text = applied.body.as_deref().unwrap_or(&body);
+            if active.first_byte_timeout.is_some() && body::may_stream(api) && body::asks_for_stream(text) {
                 limit_first_byte(cx.head, active);
             }
-            return Ok(Flow::Pass);
+            return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
         }
         let way = active.paths.way(self.api);
         let edited = body::edit(&body, api, active, way.names_model())?;
+        report_misfit(cx.env, edited.misfit.as_deref());
         if edited.streams {
             if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
                 cx.head.set("accept", "text/event-stream");
@@ -98,6 +125,40 @@ impl Filter for AiProxy {
             Addressed::of(cx.head)?.send_to(cx.head, active, way, edited.model.as_deref());
         }
         Ok(edited.body.map_or(Flow::Pass, Flow::Send))
+    }
+
+    fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
+        let Some(active) = &self.config.active else { return Ok(ResponseBody::Pass) };
+        let form = active.answers.form(cx);
+        if form == Form::Events {
+            self.stream = Some(Box::new(ChatStream::new(active.answers)));
+        }
+        Ok(form.body(self.config.max_body_bytes))
+    }
+
+    fn response_body(&mut self, _: &mut ResponseCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
+        let Some(active) = &self.config.active else { return Ok(Flow::Pass) };
+        answer::edit(active.answers, &body)
+    }
+
+    fn response_chunk(&mut self, cx: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
+        let (Some(active), Some(stream)) = (&self.config.active, &mut self.stream) else {
+            return out.extend_from_slice(chunk);
+        };
+        stream.push(active.provider.as_ref(), chunk, end, out);
+        let unreadable = stream.take_unreadable();
+        if let Some(counter) =
+            (unreadable > 0).then(|| cx.env.metric(MetricKind::Counter, UNREADABLE)).flatten()
+        {
+            cx.env.add(counter, i64::try_from(unreadable).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+fn report_misfit(env: &dyn Env, misfit: Option<&str>) {
+    if let Some(name) = misfit {
+        let message = "has no place in a request body, it and the settings after it were left out";
+        env.log(LogLevel::Warn, format_args!("{}: the custom setting `{name}` {message}", AiProxy::NAME));
     }
 }
 
@@ -131,10 +192,11 @@ impl Addressed {
 
     /// Clients that speak a vendor's own API may name it by the vendor's own path.
     fn ask_vendor(&mut self, active: &ActiveProvider) {
-        if active.protocol == Protocol::Original && self.api.is_none() {
-            if let Some((api, goes_on)) = active.paths.named_by_vendor(path::split(&self.path_and_query).0) {
-                (self.api, self.goes_on) = (Some(api), goes_on);
-            }
+        if active.protocol == Protocol::Original
+            && self.api.is_none()
+            && let Some((api, goes_on)) = active.paths.named_by_vendor(path::split(&self.path_and_query).0)
+        {
+            (self.api, self.goes_on) = (Some(api), goes_on);
         }
     }
 
@@ -245,18 +307,27 @@ fn choose_token(
     usize::try_from(env.random().checked_rem(tokens).unwrap_or(0)).unwrap_or(0)
 }
 
-/// Whether the body has to be read: it is JSON of an API whose body this provider edits, or it says
-/// whether a limited first byte is to be expected.
-fn wants_body(active: &ActiveProvider, api: Api, way: Way<'_>, head: &Head) -> bool {
-    let edits = match active.protocol {
-        Protocol::OpenAi => matches!(way, Way::Mapped(_)) && body::is_json(api) && active.provider.edits(api),
-        Protocol::Original => {
-            active.first_byte_timeout.is_some()
-                && body::may_stream(api)
-                && !active.profile.times_every_request
-        }
+/// What has to be read of a request body: JSON of an API whose body this provider edits, or what the
+/// configuration's own settings go into, or what says whether a limited first byte is to be expected.
+fn reads(active: &ActiveProvider, api: Api, way: Way<'_>, head: &Head) -> Reads {
+    let is_mapped = active.protocol == Protocol::OpenAi && matches!(way, Way::Mapped(_));
+    let reads = if is_mapped && body::is_json(api) && active.provider.edits(api) {
+        Reads::Json
+    } else if !active.custom_settings.is_empty() || times_stream(active, api) {
+        Reads::Settings
+    } else {
+        return Reads::Nothing;
     };
-    edits && matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH")) && is_readable_json(head)
+    let has_json = matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH")) && is_readable_json(head);
+    if has_json { reads } else { Reads::Nothing }
+}
+
+/// Whether only a body of the client's own protocol says if the first byte is to be limited.
+fn times_stream(active: &ActiveProvider, api: Api) -> bool {
+    active.protocol == Protocol::Original
+        && active.first_byte_timeout.is_some()
+        && body::may_stream(api)
+        && !active.profile.times_every_request
 }
 
 fn is_readable_json(head: &Head) -> bool {

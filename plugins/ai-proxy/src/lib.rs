@@ -8,11 +8,17 @@
 //! | the path that goes upstream | `path` |
 //! | which key is sent, and which of the client's headers are not | `credential` |
 //! | edits of a request body | `body` |
+//! | parameters that a configuration adds to requests | `custom_settings` |
+//! | which messages of a chat go upstream | `conversation` |
+//! | edits of an answer, whole or streamed | `answer` |
 //! | `/v1/models` answered from the configuration | `models` |
 
+mod answer;
 mod body;
 mod config;
+mod conversation;
 mod credential;
+mod custom_settings;
 mod filter;
 mod models;
 mod path;

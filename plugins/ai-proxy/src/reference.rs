@@ -3,6 +3,7 @@
 use common::config::reference::{Documented, rows};
 
 use crate::config::{Container, Settings};
+use crate::custom_settings::Entry;
 use crate::provider;
 
 /// The generated parts of the README, by their names.
@@ -11,6 +12,7 @@ pub fn reference() -> Vec<(&'static str, String)> {
     vec![
         ("keys at the top", rows(&[("", Container::KEYS)])),
         ("keys of a provider", rows(&[("", Settings::KEYS)])),
+        ("keys of a custom setting", rows(&[("", Entry::KEYS)])),
         ("keys of single providers", rows(&provider::keys())),
     ]
 }

@@ -401,7 +401,7 @@ fn more_compatible_vendors_are_reached_at_their_own_paths() {
 #[test]
 fn doubao_is_told_what_it_does_not_know() {
     let doubao = provider("doubao", r#","doubaoDomain":"ark.ap-southeast.bytepluses.com""#);
-    let images = |body: &str| Script::post("/v1/images/generations", body.to_owned());
+    let images = |body: &str| Script::post("/v1/images/generations", body);
     let played = play(&doubao, images(r#"{"prompt":"p"}"#));
     assert_eq!(played.sent().header(":authority").as_deref(), Some("ark.ap-southeast.bytepluses.com"));
     assert_eq!(played.sent().text(), r#"{"prompt":"p","watermark":false}"#);
@@ -428,11 +428,12 @@ fn coze_gets_what_the_client_sent() {
 
 #[test]
 fn an_api_without_a_public_path_is_named_by_the_vendors_own() {
-    let more = r#","protocol":"original","firstByteTimeout":900,
+    let more = r#","protocol":"original","firstByteTimeout":900,"customSettings":{"name":"a","value":1,"mode":"raw"},
         "capabilities":{"qwen/v1/services/aigc":"/api/v1/services/aigc/","qwen/v1/tasks":"/api/v1/tasks/"}"#;
     let config = provider("openai", more);
     let image = "/api/v1/services/aigc/text2image/image-synthesis?x=1";
     path("Wanxiang", &config, post(image), image);
+    body("Wanxiang", &config, Script::post(image, "{}"), r#"{"a":1}"#);
     path("its tasks", &config, get("/api/v1/tasks/tk-1"), "/api/v1/tasks/tk-1");
     body("nobody's", &config, Script::post("/api/v1/other", "{}"), "{}");
 }
@@ -442,7 +443,7 @@ fn every_api_of_openai_goes_to_its_usual_place() {
     let config = provider("openai", r#","basePath":"/ai""#);
     let mut apis = 0;
     for api in common::llm::api::Api::ALL.iter().filter(|api| api.name().starts_with("openai/")) {
-        let path_of = api.path().replace('{', "").replace('}', "");
+        let path_of = api.path().replace(['{', '}'], "");
         path(api.name(), &config, get(&format!("/ai{path_of}?q=1")), &format!("{path_of}?q=1"));
         apis += 1;
     }

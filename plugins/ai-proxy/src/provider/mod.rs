@@ -98,6 +98,15 @@ pub(crate) trait Provider {
 
     /// The vendor's own edits of a request body, before the model is mapped.
     fn edit(&self, _api: Api, _body: &Object<'_>, _patch: &mut Patch<'_>) {}
+
+    /// Whether a streamed chat of this vendor is not quite OpenAI's, so that [`Provider::edit_chunk`] is to see
+    /// each of its chunks.
+    fn edits_chunks(&self) -> bool {
+        false
+    }
+
+    /// Makes a chunk of a streamed chat OpenAI's.
+    fn edit_chunk(&self, _chunk: &Object<'_>, _patch: &mut Patch<'_>) {}
 }
 
 /// Settings of one vendor: how a provider object that has them is read, and what the README says of them.
