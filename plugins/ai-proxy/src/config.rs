@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use common::config::{ConfigError, Node, Secret, Section};
 use common::llm::api::Api;
 use common::llm::model_mapping::ModelMapping;
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::credential::{BadTokens, Credentials};
@@ -63,44 +62,76 @@ pub(crate) enum Protocol {
     Original,
 }
 
-/// What stands in a config object, beside the reserved keys.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Container {
-    /// Declared, so that the key is known; `active_node` reads it.
-    provider: IgnoredAny,
-    /// Declared, so that the key is known; `active_node` reads it.
-    providers: IgnoredAny,
-    active_provider_id: Option<String>,
-    max_body_bytes: Option<usize>,
-    pin_cluster: Option<bool>,
-    keep_original_auth: Option<bool>,
-    consumer_header: Option<String>,
-    disable_stream_usage_stats: Option<bool>,
+common::settings! {
+    /// What stands in a config object, beside the reserved keys.
+    pub(crate) struct Container {
+        /// The provider in charge. It wins over the next two.
+        // `active_node` reads it, and the next one.
+        provider: IgnoredAny as "object",
+        /// Providers to choose from.
+        providers: IgnoredAny as "list of objects",
+        /// The `id` of the one in charge. Without it, or if no provider has it, requests are left alone.
+        active_provider_id: Option<String>,
+        /// How large a body may be that has to be read; more is a 413, or a 502 where it is the vendor's. Never set
+        /// it above Envoy's own limit (`per_connection_buffer_limit_bytes`).
+        max_body_bytes: Option<usize> => DEFAULT_MAX_BODY_BYTES,
+        /// Keep the cluster that was chosen before the request was readdressed, see [Routing](#routing).
+        pin_cluster: Option<bool> => false,
+        /// Send the client's `authorization` on as `x-hi-original-auth`, for gateways behind this one. The vendor
+        /// sees it too.
+        keep_original_auth: Option<bool> => false,
+        /// Header in which an authentication filter names the consumer. The default is a choice of two: the first
+        /// that the request has.
+        consumer_header: Option<String> => CONSUMER_HEADERS.map(str::to_owned).to_vec(),
+        /// Never ask for usage at the end of a stream.
+        disable_stream_usage_stats: Option<bool> => false,
+    }
 }
 
-/// Settings of every provider. Those of one vendor stand in its file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Settings {
-    /// Declared, so that the key is known; `active_node` reads it.
-    id: IgnoredAny,
-    /// Declared, so that the key is known; [`ActiveProvider::load`] reads it.
-    r#type: IgnoredAny,
-    /// Limits calls for context files only, of which there are none; most configurations carry it.
-    timeout: IgnoredAny,
-    api_tokens: Vec<Secret>,
-    auth_header_key: String,
-    protocol: String,
-    model_mapping: ModelMapping,
-    capabilities: BTreeMap<String, String>,
-    base_path: String,
-    base_path_handling: String,
-    sub_path: String,
-    provider_base_path: String,
-    provider_domain: String,
-    first_byte_timeout: u64,
-    disable_stream_usage_stats: bool,
+common::settings! {
+    /// Settings of every provider. Those of one vendor stand in its file.
+    pub(crate) struct Settings {
+        /// One of the table above.
+        // `ActiveProvider::load` reads it.
+        r#type: IgnoredAny as "text",
+        /// What `activeProviderId` names.
+        // `active_node` reads it.
+        id: IgnoredAny as "text",
+        /// One is picked at random for each request; for APIs whose state the vendor keeps under a key (responses,
+        /// files, batches, fine-tuning, videos) a consumer stays with one.
+        api_tokens: Vec<Secret>,
+        /// Without `apiTokens`: the client's header to take the key from. A request without it is a 401, unless the
+        /// provider takes the client's key from elsewhere too.
+        auth_header_key: String,
+        /// The client's model name → the vendor's. In this order: the exact name; the longest `prefix*`; `~regex` in
+        /// the order written (`${1}` stands for a group, every match is replaced); `*`. An empty target keeps the
+        /// name.
+        model_mapping: ModelMapping,
+        /// `openai`, or `original`: the client speaks the vendor's own API. Only host and key are ours then, the body
+        /// is not touched.
+        protocol: String = "openai".to_owned(),
+        /// API name → path, over the provider's own: `{"openai/v1/embeddings": "/v2/embed"}`. `{file_id}` and the
+        /// like are filled in from the client's path. `""` switches an API off.
+        capabilities: BTreeMap<String, String>,
+        /// A prefix under which clients reach this gateway.
+        base_path: String,
+        /// `removePrefix` or `prepend`: take the prefix off, or put it on where it is missing.
+        base_path_handling: String = "removePrefix".to_owned(),
+        /// The older name of a `basePath` that is removed.
+        sub_path: String,
+        /// A prefix of every path upstream, unless it is there already.
+        provider_base_path: String,
+        /// The host that is sent upstream, with a port or without, in the place of the provider's.
+        provider_domain: String,
+        /// Sent with streaming requests (`generic`: with all) as `x-envoy-upstream-rq-first-byte-timeout-ms`; 0 is
+        /// none. Stock Envoy does not read it: a route's `timeout` is another thing.
+        first_byte_timeout: u64 as "milliseconds",
+        /// Accepted, without effect on requests to the vendor.
+        // It limits calls for context files only, of which there are none; most configurations carry it.
+        timeout: IgnoredAny as "milliseconds",
+        /// As above.
+        disable_stream_usage_stats: bool,
+    }
 }
 
 impl Config {
@@ -190,7 +221,7 @@ impl ActiveProvider {
         let Some(profile) = provider::find(&name) else {
             return Err(kind.error(format!("unknown provider type: {name}")));
         };
-        let (mut settings, provider) = (profile.load)(profile, section, node)?;
+        let (mut settings, provider) = profile.load(section, node)?;
         let protocol = match settings.protocol.as_str() {
             "" | "openai" => Protocol::OpenAi,
             "original" => Protocol::Original,

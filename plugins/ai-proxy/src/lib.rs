@@ -17,8 +17,12 @@ mod filter;
 mod models;
 mod path;
 mod provider;
+#[cfg(not(target_arch = "wasm32"))]
+mod reference;
 
 pub use config::Config;
 pub use filter::AiProxy;
+#[cfg(not(target_arch = "wasm32"))]
+pub use reference::reference;
 
 common::plugin!(AiProxy);

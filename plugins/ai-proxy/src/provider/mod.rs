@@ -1,10 +1,11 @@
 //! The vendors: what every one of them has, and the registry. One file each.
 
+use common::config::reference::Documented;
+#[cfg(not(target_arch = "wasm32"))]
+use common::config::reference::Key;
 use common::config::{ConfigError, Node, Section};
 use common::json::{Object, Patch};
 use common::llm::api::Api;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::config::Settings;
 use crate::credential::{Auth, Keyless};
@@ -87,6 +88,13 @@ pub(crate) trait Provider {
     fn edit(&self, _api: Api, _body: &Object<'_>, _patch: &mut Patch<'_>) {}
 }
 
+/// Settings of one vendor: how a provider object that has them is read, and what the README says of them.
+pub(crate) struct Own {
+    load: Load,
+    #[cfg(not(target_arch = "wasm32"))]
+    keys: &'static [Key],
+}
+
 /// Reads a provider object: the settings of every provider, and the vendor itself.
 type Load = fn(&'static Profile, &mut Section<'_>, &Node<'_>) -> Result<Loaded, ConfigError>;
 
@@ -109,7 +117,7 @@ pub(crate) struct Profile {
     pub(crate) knows_developer: bool,
     /// `firstByteTimeout` goes with every request, streamed or not.
     pub(crate) times_every_request: bool,
-    pub(crate) load: Load,
+    pub(crate) settings: Own,
 }
 
 impl Profile {
@@ -125,8 +133,21 @@ impl Profile {
             keeps_original_path: false,
             knows_developer: false,
             times_every_request: false,
-            load: plain,
+            settings: Own {
+                load: plain,
+                #[cfg(not(target_arch = "wasm32"))]
+                keys: &[],
+            },
         }
+    }
+
+    /// Reads a provider object of this vendor.
+    pub(crate) fn load(
+        &'static self,
+        section: &mut Section<'_>,
+        node: &Node<'_>,
+    ) -> Result<Loaded, ConfigError> {
+        (self.settings.load)(self, section, node)
     }
 
     /// Where the vendor is reached if no setting says otherwise.
@@ -144,13 +165,14 @@ impl Profile {
 /// A vendor without settings of its own.
 struct Plain(&'static Profile);
 
-#[derive(Deserialize)]
-struct NoSettings {}
-
 impl Provider for Plain {
     fn profile(&self) -> &'static Profile {
         self.0
     }
+}
+
+common::settings! {
+    struct NoSettings {}
 }
 
 fn plain(
@@ -162,13 +184,27 @@ fn plain(
     Ok((settings, Box::new(Plain(profile))))
 }
 
-/// The loader of a vendor whose settings are its provider.
-fn own<P>(_: &'static Profile, section: &mut Section<'_>, node: &Node<'_>) -> Result<Loaded, ConfigError>
-where
-    P: Provider + DeserializeOwned + 'static,
-{
-    let (settings, provider) = section.read_pair::<Settings, P>(node)?;
-    Ok((settings, Box::new(provider)))
+/// A vendor whose settings are its provider.
+const fn own<P: Provider + Documented + 'static>() -> Own {
+    fn load<P: Provider + Documented + 'static>(
+        _: &'static Profile,
+        section: &mut Section<'_>,
+        node: &Node<'_>,
+    ) -> Result<Loaded, ConfigError> {
+        let (settings, provider) = section.read_pair::<Settings, P>(node)?;
+        Ok((settings, Box::new(provider)))
+    }
+    Own {
+        load: load::<P>,
+        #[cfg(not(target_arch = "wasm32"))]
+        keys: P::KEYS,
+    }
+}
+
+/// The settings of single vendors, by their `type`.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn keys() -> Vec<(&'static str, &'static [Key])> {
+    PROFILES.iter().map(|profile| (profile.kind, profile.settings.keys)).collect()
 }
 
 #[cfg(test)]
