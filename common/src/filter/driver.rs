@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use super::env::{Body, Host, HostError, LogLevel, Map, MetricKind};
 use super::{
-    CallAnswer, Callout, End, Filter, Flow, RequestBody, RequestCx, ResponseBody, ResponseCx, Start, StreamCx,
+    CallAnswer, Callout, End, Filter, Flow, Growth, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
+    StreamCx,
 };
 use crate::config::{self, ConfigError, RuleSet, Selected, Target, Variables};
 use crate::http::{Fault, Head, LocalReply, Side};
@@ -61,6 +62,8 @@ pub struct Exchange<F: Filter> {
     response: Head,
     stage: Stage,
     limit: usize,
+    /// What a watched request body has grown to.
+    so_far: Vec<u8>,
     /// The response is to be shown to the filter.
     wants_response: bool,
     /// Path or authority were changed, so that Envoy chooses the route again.
@@ -79,6 +82,8 @@ enum Stage {
     Passing,
     /// The request head waits for the body.
     RequestHeld,
+    /// The same, but the filter sees the body grow.
+    RequestWatched,
     /// The request has left; the response is awaited.
     Requested,
     /// The response head waits for the body.
@@ -120,6 +125,7 @@ impl<F: Filter> Exchange<F> {
             response: Head::default(),
             stage: Stage::New,
             limit: usize::MAX,
+            so_far: Vec::new(),
             wants_response: false,
             readdressed: false,
             finished: false,
@@ -151,8 +157,10 @@ impl<F: Filter> Exchange<F> {
         };
         self.filter = Some(filter);
         self.wants_response = response;
-        let RequestBody::Whole { limit } = body else {
-            return self.release_request(host, None);
+        let (limit, stage) = match body {
+            RequestBody::Pass => return self.release_request(host, None),
+            RequestBody::Whole { limit } => (limit, Stage::RequestHeld),
+            RequestBody::Watched { limit } => (limit, Stage::RequestWatched),
         };
         self.limit = limit;
         if self.is_tunnel() {
@@ -163,10 +171,11 @@ impl<F: Filter> Exchange<F> {
             // [rule 1] Nothing else will come after this callback, so it must not pause for more.
             return self.whole_request(host, Vec::new(), false);
         }
-        if self.request.content_length().is_some_and(|length| length > limit as u64) {
-            return self.refuse(host, &Fault::too_large(limit));
+        let is_whole = stage == Stage::RequestHeld;
+        if is_whole && self.request.content_length().is_some_and(|length| length > limit as u64) {
+            return self.request_too_large(host);
         }
-        self.stage = Stage::RequestHeld;
+        self.stage = stage;
         Action::Pause
     }
 
@@ -175,7 +184,8 @@ impl<F: Filter> Exchange<F> {
         match self.stage {
             // [rule 2] A Continue from here would release the head before the answer is back.
             Stage::Calling(_) | Stage::Replied => Action::Pause,
-            Stage::RequestHeld if size > self.limit => self.refuse(host, &Fault::too_large(self.limit)),
+            Stage::RequestHeld | Stage::RequestWatched if size > self.limit => self.request_too_large(host),
+            Stage::RequestWatched => self.watched_request(host, size, end),
             Stage::RequestHeld if end => self.buffered_request(host, size),
             Stage::RequestHeld => Action::Pause,
             _ => Action::Continue,
@@ -187,6 +197,7 @@ impl<F: Filter> Exchange<F> {
         match self.stage {
             Stage::Calling(_) | Stage::Replied => Action::Pause,
             Stage::RequestHeld => self.buffered_request(host, self.limit),
+            Stage::RequestWatched => self.grown_request(host),
             _ => Action::Continue,
         }
     }
@@ -286,7 +297,7 @@ impl<F: Filter> Exchange<F> {
             match host.pairs(Map::Call) {
                 Ok(pairs) => CallAnswer::Answered {
                     head: Head::from_pairs(pairs),
-                    body: read(host, Body::Call, body_size.min(call.max_answer_bytes)).unwrap_or_default(),
+                    body: read(host, Body::Call, 0, body_size.min(call.max_answer_bytes)).unwrap_or_default(),
                 },
                 Err(error) => CallAnswer::Failed(error),
             }
@@ -318,13 +329,51 @@ impl<F: Filter> Exchange<F> {
         self.request.has("upgrade") || self.request.get(":method") == Some(b"CONNECT")
     }
 
+    fn request_too_large(&mut self, host: &dyn Host) -> Action {
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut cx = RequestCx { head: &mut self.request, has_body: true, env: host };
+        match filter.request_too_large(&mut cx, self.limit) {
+            Ok(()) => self.release_request(host, None),
+            Err(fault) => self.refuse(host, &fault),
+        }
+    }
+
+    /// Only what is new is read, so that a body in many pieces is not copied over and over.
+    fn watched_request(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        let known = self.so_far.len();
+        match read(host, Body::Request, known, size.saturating_sub(known)) {
+            Ok(more) if known == 0 => self.so_far = more,
+            Ok(more) => self.so_far.extend_from_slice(&more),
+            Err(error) => return self.refuse(host, &unreadable(error)),
+        }
+        if end {
+            return self.grown_request(host);
+        }
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut cx = RequestCx { head: &mut self.request, has_body: true, env: host };
+        match filter.request_growing(&mut cx, &self.so_far) {
+            Ok(Growth::Wait) => Action::Pause,
+            Ok(Growth::Release) => {
+                self.so_far = Vec::new();
+                self.release_request(host, None)
+            }
+            Err(fault) => self.refuse(host, &fault),
+        }
+    }
+
+    fn grown_request(&mut self, host: &dyn Host) -> Action {
+        let body = std::mem::take(&mut self.so_far);
+        let has_body = !body.is_empty();
+        self.whole_request(host, body, has_body)
+    }
+
     fn buffered_request(&mut self, host: &dyn Host, size: usize) -> Action {
-        match read(host, Body::Request, size) {
+        match read(host, Body::Request, 0, size) {
             Ok(body) => {
                 let has_body = !body.is_empty();
                 self.whole_request(host, body, has_body)
             }
-            Err(error) => self.refuse(host, &Fault::internal(format!("request_body_unreadable:{error}"))),
+            Err(error) => self.refuse(host, &unreadable(error)),
         }
     }
 
@@ -336,7 +385,7 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn buffered_response(&mut self, host: &dyn Host, size: usize) -> Action {
-        match read(host, Body::Response, size) {
+        match read(host, Body::Response, 0, size) {
             Ok(body) => {
                 let has_body = !body.is_empty();
                 self.whole_response(host, body, has_body)
@@ -438,7 +487,7 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn chunk(&mut self, host: &dyn Host, size: usize, end: bool) {
-        let chunk = match read(host, Body::Response, size) {
+        let chunk = match read(host, Body::Response, 0, size) {
             Ok(chunk) => chunk,
             Err(error) => {
                 host.log(
@@ -514,11 +563,15 @@ impl<F: Filter> Exchange<F> {
     }
 }
 
-fn read(host: &dyn Host, body: Body, size: usize) -> Result<Vec<u8>, HostError> {
+fn unreadable(error: HostError) -> Fault {
+    Fault::internal(format!("request_body_unreadable:{error}"))
+}
+
+fn read(host: &dyn Host, body: Body, start: usize, size: usize) -> Result<Vec<u8>, HostError> {
     if size == 0 {
         return Ok(Vec::new());
     }
-    match host.body(body, size) {
+    match host.body(body, start, size) {
         Err(HostError::NotFound | HostError::Empty) => Ok(Vec::new()),
         read => read,
     }

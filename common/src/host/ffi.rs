@@ -124,10 +124,12 @@ pub(super) fn current_time() -> Result<u64, HostError> {
     Ok(time)
 }
 
-pub(super) fn buffer(kind: u32, max: usize) -> Result<Option<Vec<u8>>, HostError> {
+pub(super) fn buffer(kind: u32, start: usize, max: usize) -> Result<Option<Vec<u8>>, HostError> {
     let mut returned = Returned::none();
     // SAFETY: both out-pointers outlive the call.
-    checked(unsafe { proxy_get_buffer_bytes(kind, 0, max, &raw mut returned.data, &raw mut returned.size) })?;
+    checked(unsafe {
+        proxy_get_buffer_bytes(kind, start, max, &raw mut returned.data, &raw mut returned.size)
+    })?;
     Ok(returned.into_bytes())
 }
 

@@ -66,6 +66,44 @@ fn a_new_body_over_the_limit_is_never_written() {
 }
 
 #[test]
+fn a_body_over_the_limit_passes_where_the_filter_lets_it() {
+    let config = r#"{"requestLimit":4,"requestPasses":true,"requestBody":{"text":"n","times":1}}"#;
+    let pieces = || post("12345").chunks(chunks(&["123", "4", "5"]));
+    for script in [post("12345"), pieces(), pieces().without("content-length")] {
+        let played = run(config, script);
+        assert_eq!(played.sent().text(), "12345");
+        assert_eq!(played.sent().header("x-seen").as_deref(), Some("too large"));
+    }
+}
+
+const WATCH: &str = r#"{"requestLimit":9,"requestUntil":"b|","requestBody":{"text":"new","times":1}}"#;
+
+#[test]
+fn a_watched_body_is_let_go_when_enough_was_seen() {
+    let pieces = chunks(&["a", "ab", "|cd", "ef", "0123456789"]);
+    let played = run(WATCH, post("aab|cdef0123456789").chunks(pieces));
+    assert_eq!(played.sent().header("x-seen").as_deref(), Some("6"));
+    assert_eq!(played.sent().chunks, chunks(&["aab|cd", "ef", "0123456789"]), "the rest is not held");
+    assert_eq!(played.sent().header("content-length").as_deref(), Some("18"), "nor is its length a reason");
+}
+
+#[test]
+fn a_watched_body_that_ends_first_is_seen_whole() {
+    let pieces = || post("abc").chunks(chunks(&["a", "bc"]));
+    for script in [pieces(), pieces().without("content-length").with_request_trailers()] {
+        let played = run(WATCH, script);
+        assert_eq!(played.sent().text(), "new");
+        assert_eq!(played.sent().header("x-seen"), None);
+    }
+}
+
+#[test]
+fn a_watched_body_that_outgrows_the_limit_is_refused() {
+    let played = run(WATCH, post("0123456789").chunks(chunks(&["0123456", "789"])));
+    assert_eq!(played.replied().status, 413);
+}
+
+#[test]
 fn an_upgrade_is_never_held() {
     let script = Script::request("GET", "/").header("upgrade", "websocket").chunks(chunks(&["frame"]));
     let played = run(REPLACE, script);
