@@ -64,6 +64,8 @@ pub struct Exchange<F: Filter> {
     limit: usize,
     /// What a watched request body has grown to.
     so_far: Vec<u8>,
+    /// The request body is rewritten as it comes. No stage: a response may begin meanwhile.
+    request_streams: bool,
     /// The response is to be shown to the filter.
     wants_response: bool,
     /// Path or authority were changed, so that Envoy chooses the route again.
@@ -126,6 +128,7 @@ impl<F: Filter> Exchange<F> {
             stage: Stage::New,
             limit: usize::MAX,
             so_far: Vec::new(),
+            request_streams: false,
             wants_response: false,
             readdressed: false,
             finished: false,
@@ -161,6 +164,14 @@ impl<F: Filter> Exchange<F> {
             RequestBody::Pass => return self.release_request(host, None),
             RequestBody::Whole { limit } => (limit, Stage::RequestHeld),
             RequestBody::Watched { limit } => (limit, Stage::RequestWatched),
+            RequestBody::Chunks if end || self.is_tunnel() => (usize::MAX, Stage::RequestHeld),
+            RequestBody::Chunks => {
+                // [rule 3] The length of a rewritten body is not known beforehand.
+                self.request.remove("content-length");
+                let action = self.release_request(host, None);
+                self.request_streams = action == Action::Continue;
+                return action;
+            }
         };
         self.limit = limit;
         if self.is_tunnel() {
@@ -181,6 +192,9 @@ impl<F: Filter> Exchange<F> {
 
     /// Some of the request body arrived; `size` bytes wait in Envoy's buffer. `end`: that is all.
     pub fn request_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        if self.request_streams {
+            return self.request_chunk(host, size, end);
+        }
         match self.stage {
             // [rule 2] A Continue from here would release the head before the answer is back.
             Stage::Calling(_) | Stage::Replied => Action::Pause,
@@ -194,6 +208,9 @@ impl<F: Filter> Exchange<F> {
 
     /// The request ended with trailers. [rule 11] Then no body callback ever says `end`.
     pub fn request_trailers(&mut self, host: &dyn Host) -> Action {
+        if self.request_streams {
+            return self.last_request_chunk(host);
+        }
         match self.stage {
             Stage::Calling(_) | Stage::Replied => Action::Pause,
             Stage::RequestHeld => self.buffered_request(host, self.limit),
@@ -327,6 +344,48 @@ impl<F: Filter> Exchange<F> {
 
     fn is_tunnel(&self) -> bool {
         self.request.has("upgrade") || self.request.get(":method") == Some(b"CONNECT")
+    }
+
+    fn request_chunk(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        self.request_streams = !end;
+        let chunk = match read(host, Body::Request, 0, size) {
+            Ok(chunk) => chunk,
+            Err(error) => return self.refuse_chunk(host, &unreadable(error)),
+        };
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut out = Vec::with_capacity(chunk.len());
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        if let Err(fault) = filter.request_chunk(&cx, &chunk, end, &mut out) {
+            return self.refuse_chunk(host, &fault);
+        }
+        if out == chunk {
+            return Action::Continue;
+        }
+        // Unbuffered and whole, as with responses.
+        match host.replace_body(Body::Request, &out) {
+            Ok(()) => Action::Continue,
+            Err(error) => {
+                self.refuse_chunk(host, &Fault::internal(format!("request_chunk_not_writable:{error}")))
+            }
+        }
+    }
+
+    /// The body ended with trailers: its buffer is gone, so nothing can be sent any more.
+    fn last_request_chunk(&mut self, host: &dyn Host) -> Action {
+        self.request_streams = false;
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut rest = Vec::new();
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        match filter.request_chunk(&cx, &[], true, &mut rest) {
+            Ok(()) if rest.is_empty() => Action::Continue,
+            Ok(()) => self.refuse(host, &Fault::internal("request_ended_with_trailers")),
+            Err(fault) => self.refuse(host, &fault),
+        }
+    }
+
+    fn refuse_chunk(&mut self, host: &dyn Host, fault: &Fault) -> Action {
+        self.request_streams = false;
+        self.refuse(host, fault)
     }
 
     fn request_too_large(&mut self, host: &dyn Host) -> Action {

@@ -65,6 +65,23 @@ pub trait Filter: Sized + 'static {
         Err(Fault::too_large(limit))
     }
 
+    /// One piece of the request body, if [`RequestBody::Chunks`] was asked for; the head has left. What is not
+    /// written to `out` is not sent. `end` marks the last call; its piece may be empty, and where the request
+    /// ends with trailers nothing can be sent any more.
+    ///
+    /// # Errors
+    /// A fault is answered locally, if no response has begun, and what has gone upstream is broken off.
+    fn request_chunk(
+        &mut self,
+        _cx: &StreamCx<'_>,
+        chunk: &[u8],
+        _end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        out.extend_from_slice(chunk);
+        Ok(())
+    }
+
     /// The answer to a [`Flow::Call`] of the request phase, which is still held.
     ///
     /// # Errors
@@ -147,6 +164,9 @@ pub enum RequestBody {
         /// Bytes; it must not exceed Envoy's own buffer limit.
         limit: usize,
     },
+    /// Piece by piece, rewritten as it comes, however long it is; the head leaves at once, without
+    /// `content-length`.
+    Chunks,
 }
 
 /// What becomes of a request body that has not come to its end.

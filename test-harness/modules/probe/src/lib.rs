@@ -25,6 +25,8 @@ pub struct Config {
     request_until: Option<String>,
     /// Let a request body over the limit pass.
     request_passes: bool,
+    /// Rewrite the request body as it comes: `x` becomes `xx`, `-` goes, `!` is a fault.
+    request_chunks: bool,
     /// Replace the request body.
     request_body: Option<NewBody>,
     /// Set on the request; an empty value removes the header.
@@ -126,6 +128,7 @@ impl Filter for Probe {
         }
         edit(cx.head, &config.request_headers);
         let body = match config.request_limit {
+            _ if config.request_chunks => RequestBody::Chunks,
             Some(limit) if config.request_until.is_some() => RequestBody::Watched { limit },
             Some(limit) => RequestBody::Whole { limit },
             None => RequestBody::Pass,
@@ -148,6 +151,27 @@ impl Filter for Probe {
         }
         cx.head.set("x-seen", so_far.len().to_string());
         Ok(Growth::Release)
+    }
+
+    fn request_chunk(
+        &mut self,
+        _: &StreamCx<'_>,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        for byte in chunk {
+            match byte {
+                b'x' => out.extend_from_slice(b"xx"),
+                b'-' => {}
+                b'!' => return Err(Fault::client(400, "bad_body", "the body has a `!`")),
+                other => out.push(*other),
+            }
+        }
+        if end && self.config.request_body.is_some() {
+            out.extend_from_slice(b"end");
+        }
+        Ok(())
     }
 
     fn request_too_large(&mut self, cx: &mut RequestCx<'_>, limit: usize) -> Result<(), Fault> {

@@ -203,6 +203,39 @@ fn a_response_that_is_read_is_asked_for_unencoded() {
     assert_eq!(unread.sent().header("accept-encoding").as_deref(), Some("gzip"));
 }
 
+const CHUNKS: &str = r#"{"requestChunks":true,"requestBody":{"text":"","times":0}}"#;
+
+#[test]
+fn a_request_body_is_rewritten_as_it_comes() {
+    let played = run(CHUNKS, post("").chunks(chunks(&["ax", "-", "b"])));
+    assert_eq!(played.sent().chunks, chunks(&["axx", "b", "end"]));
+    assert_eq!(played.sent().header("content-length"), None);
+    let whole = run(r#"{"requestChunks":true}"#, post("untouched"));
+    assert_eq!(whole.sent().text(), "untouched");
+    let none = run(CHUNKS, Script::request("GET", "/"));
+    assert!(none.upstream.is_some());
+    let tunnel =
+        run(CHUNKS, Script::request("GET", "/").header("upgrade", "websocket").chunks(chunks(&["x"])));
+    assert_eq!(tunnel.sent().text(), "x");
+}
+
+#[test]
+fn a_fault_in_a_request_body_is_answered_though_its_head_has_left() {
+    let played = run(CHUNKS, post("").chunks(chunks(&["a", "!", "x"])));
+    assert_eq!(played.replied().status, 400);
+}
+
+#[test]
+fn a_rewritten_request_body_may_end_with_trailers() {
+    let played = run(
+        r#"{"requestChunks":true}"#,
+        post("").without("content-length").chunks(chunks(&["x"])).with_request_trailers(),
+    );
+    assert_eq!(played.sent().text(), "xx");
+    let lost = run(CHUNKS, post("").without("content-length").chunks(chunks(&["x"])).with_request_trailers());
+    assert_eq!(lost.replied().status, 500, "what cannot be sent any more is not left out in silence");
+}
+
 #[test]
 fn our_own_reply_is_not_shown_to_the_filter() {
     let played = run(r#"{"reply":418,"response":"chunks"}"#, post("abc"));
