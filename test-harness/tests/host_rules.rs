@@ -280,7 +280,7 @@ fn rule_10_a_request_body_is_rewritten_as_it_comes() {
     }
     // Over the buffer limit, for nothing is held; with a length that no longer holds, too.
     let large = "x".repeat(3 * LIMIT);
-    assert_eq!(gateway.send(&post(large.clone())).status, 200);
+    assert_eq!(gateway.send(&post(large)).status, 200);
     let seen = gateway.seen(3);
     for request in &seen[..2] {
         assert_eq!(request.text(), "one xx two xx threeend");

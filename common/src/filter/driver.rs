@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::env::{Body, Host, HostError, LogLevel, Map, MetricKind};
+use super::rewrite::{Broken, read, rewrite};
 use super::{
     CallAnswer, Callout, End, Filter, Flow, Growth, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
     StreamCx,
@@ -258,6 +259,9 @@ impl<F: Filter> Exchange<F> {
             Ok(ResponseBody::Whole { .. }) if end => self.whole_response(host, Vec::new(), false),
             Ok(ResponseBody::Whole { limit }) => {
                 self.limit = limit;
+                if self.response.content_length().is_some_and(|length| length > limit as u64) {
+                    return self.refuse(host, &self.response_too_large());
+                }
                 self.stage = Stage::ResponseHeld;
                 Action::Pause
             }
@@ -289,7 +293,10 @@ impl<F: Filter> Exchange<F> {
             Stage::Streaming => {
                 self.stage = Stage::Responded;
                 let mut rest = Vec::new();
-                self.with_chunk(host, &[], true, &mut rest);
+                if let Some(filter) = self.filter.as_mut() {
+                    let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+                    filter.response_chunk(&cx, &[], true, &mut rest);
+                }
                 if !rest.is_empty() {
                     // The body buffer is gone by now; a write would trap.
                     host.log(LogLevel::Warn, format_args!(
@@ -348,26 +355,18 @@ impl<F: Filter> Exchange<F> {
 
     fn request_chunk(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
         self.request_streams = !end;
-        let chunk = match read(host, Body::Request, 0, size) {
-            Ok(chunk) => chunk,
-            Err(error) => return self.refuse_chunk(host, &unreadable(error)),
-        };
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
-        let mut out = Vec::with_capacity(chunk.len());
         let cx = StreamCx { request: &self.request, response: &self.response, env: host };
-        if let Err(fault) = filter.request_chunk(&cx, &chunk, end, &mut out) {
-            return self.refuse_chunk(host, &fault);
-        }
-        if out == chunk {
-            return Action::Continue;
-        }
-        // Unbuffered and whole, as with responses.
-        match host.replace_body(Body::Request, &out) {
-            Ok(()) => Action::Continue,
-            Err(error) => {
-                self.refuse_chunk(host, &Fault::internal(format!("request_chunk_not_writable:{error}")))
-            }
-        }
+        let mut edit = |piece: &[u8], is_last: bool, out: &mut Vec<u8>| {
+            filter.request_chunk(&cx, piece, end && is_last, out)
+        };
+        let fault = match rewrite(host, Body::Request, F::NAME, size, &mut edit) {
+            Ok(()) => return Action::Continue,
+            Err(Broken::Fault(fault)) => fault,
+            Err(Broken::Host(error)) => Fault::internal(format!("request_chunk_not_rewritten:{error}")),
+        };
+        self.request_streams = false;
+        self.refuse(host, &fault)
     }
 
     /// The body ended with trailers: its buffer is gone, so nothing can be sent any more.
@@ -381,11 +380,6 @@ impl<F: Filter> Exchange<F> {
             Ok(()) => self.refuse(host, &Fault::internal("request_ended_with_trailers")),
             Err(fault) => self.refuse(host, &fault),
         }
-    }
-
-    fn refuse_chunk(&mut self, host: &dyn Host, fault: &Fault) -> Action {
-        self.request_streams = false;
-        self.refuse(host, fault)
     }
 
     fn request_too_large(&mut self, host: &dyn Host) -> Action {
@@ -546,34 +540,21 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn chunk(&mut self, host: &dyn Host, size: usize, end: bool) {
-        let chunk = match read(host, Body::Response, 0, size) {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                host.log(
-                    LogLevel::Error,
-                    format_args!("{}: a response chunk is unreadable: {error}", F::NAME),
-                );
-                return;
-            }
-        };
         if end {
             self.stage = Stage::Responded;
         }
-        let mut out = Vec::with_capacity(chunk.len());
-        self.with_chunk(host, &chunk, end, &mut out);
-        if out == chunk {
-            return;
-        }
-        // Unbuffered, so the limit of [rule 4] does not apply; whole, so [rule 10] holds.
-        if let Err(error) = host.replace_body(Body::Response, &out) {
-            host.log(LogLevel::Error, format_args!("{}: a response chunk is not writable: {error}", F::NAME));
-        }
-    }
-
-    fn with_chunk(&mut self, host: &dyn Host, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
         let Some(filter) = self.filter.as_mut() else { return };
         let cx = StreamCx { request: &self.request, response: &self.response, env: host };
-        filter.response_chunk(&cx, chunk, end, out);
+        let mut edit = |piece: &[u8], is_last: bool, out: &mut Vec<u8>| {
+            filter.response_chunk(&cx, piece, end && is_last, out);
+            Ok(())
+        };
+        if let Err(error) = rewrite(host, Body::Response, F::NAME, size, &mut edit) {
+            host.log(
+                LogLevel::Error,
+                format_args!("{}: a response chunk is not rewritten: {error:?}", F::NAME),
+            );
+        }
     }
 
     fn response_too_large(&self) -> Fault {
@@ -624,16 +605,6 @@ impl<F: Filter> Exchange<F> {
 
 fn unreadable(error: HostError) -> Fault {
     Fault::internal(format!("request_body_unreadable:{error}"))
-}
-
-fn read(host: &dyn Host, body: Body, start: usize, size: usize) -> Result<Vec<u8>, HostError> {
-    if size == 0 {
-        return Ok(Vec::new());
-    }
-    match host.body(body, start, size) {
-        Err(HostError::NotFound | HostError::Empty) => Ok(Vec::new()),
-        read => read,
-    }
 }
 
 /// Head first: a body write that fails must not leave with the old length.

@@ -48,6 +48,8 @@ pub trait Host: Env {
     fn body(&self, body: Body, start: usize, max: usize) -> Result<Vec<u8>, HostError>;
     /// Replaces all of a body that is there now.
     fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError>;
+    /// Adds to the end of a body that is there now and has just been replaced.
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError>;
     /// Answers the client.
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError>;
     /// Lets a paused phase go on.

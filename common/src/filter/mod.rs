@@ -5,6 +5,7 @@
 
 pub mod driver;
 pub mod env;
+mod rewrite;
 
 use std::rc::Rc;
 use std::time::Duration;

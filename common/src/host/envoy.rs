@@ -114,6 +114,10 @@ impl Host for Envoy {
         ffi::replace_buffer(buffer_kind(body), bytes)
     }
 
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        ffi::append_buffer(buffer_kind(body), bytes)
+    }
+
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         let headers = reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         ffi::send_local_response(reply.status, &reply.details, &reply.body, &to_pairs(headers))

@@ -93,6 +93,8 @@ enum State {
     Value {
         name: Option<Vec<u8>>,
         start: usize,
+        /// Some of it has been let go.
+        is_cut: bool,
     },
     /// Where the closing boundary's line begins, the newline before it included.
     Closed {
@@ -180,14 +182,28 @@ impl Form {
     /// Before this place nothing matters any more for what is still to be read, but for the parts that have
     /// been found there.
     fn settled(&self, body: &[u8]) -> usize {
-        // The newline before a boundary belongs to it, and tells it from one inside a line.
-        let before = self.at.saturating_sub(2);
         match &self.state {
-            State::Preamble => before,
+            // What stands before a boundary tells it from one inside a line.
+            State::Preamble => self.at.saturating_sub(2),
             State::Head => self.at,
-            State::Value { start, .. } => before.max(*start),
+            State::Value { start, .. } => match self.find(body) {
+                // Whether this is one, what follows has still to say.
+                Some(found) => found.saturating_sub(2).max(*start),
+                None => self.before_boundary(body, *start),
+            },
             State::Closed { .. } => body.len(),
         }
+    }
+
+    /// Where a boundary may have begun at the end of what is there.
+    fn before_boundary(&self, body: &[u8], start: usize) -> usize {
+        let line = [self.newline, self.dashes.needle()].concat();
+        let from = body.len().saturating_sub(line.len()).max(start);
+        let may_begin = |at: &usize| {
+            let tail = body.get(*at..).unwrap_or_default();
+            line.starts_with(tail) || (*at == start && self.dashes.needle().starts_with(tail))
+        };
+        (from..body.len()).find(may_begin).unwrap_or(body.len())
     }
 
     /// Lets go of what is settled: the next body to be read begins so many bytes later.
@@ -196,8 +212,13 @@ impl Form {
         self.forgotten.parts += self.parts.len();
         self.parts.clear();
         self.at = self.at.saturating_sub(bytes);
-        if let State::Value { start, .. } | State::Closed { start } = &mut self.state {
-            *start = start.saturating_sub(bytes);
+        match &mut self.state {
+            State::Value { start, is_cut, .. } => {
+                *is_cut |= bytes > *start;
+                *start = start.saturating_sub(bytes);
+            }
+            State::Closed { start } => *start = start.saturating_sub(bytes),
+            State::Preamble | State::Head => {}
         }
     }
 
@@ -297,21 +318,25 @@ impl Form {
             }
         }
         let start = body.len() - rest.len();
-        (self.state, self.at) = (State::Value { name: head.name(), start }, start);
+        (self.state, self.at) = (State::Value { name: head.name(), start, is_cut: false }, start);
         Ok(true)
     }
 
     fn value(&mut self, body: &[u8], end: bool) -> Result<bool, MultipartError> {
-        let State::Value { name, start } = &mut self.state else { return Ok(false) };
-        let (name, start) = (name.take(), *start);
+        let State::Value { name, start, is_cut } = &mut self.state else { return Ok(false) };
+        let (name, start, is_cut) = (name.take(), *start, *is_cut);
         while let Some(found) = self.find(body) {
             // Of an empty value, the newline before the boundary is the one that ends the head.
             let before = body.get(start..found).unwrap_or_default();
-            let stop = if before.is_empty() { Some(found) } else { self.end_of(before).map(|it| start + it) };
+            let stop = if before.is_empty() && !is_cut {
+                Some(found)
+            } else {
+                self.end_of(before).map(|it| start + it)
+            };
             let line = stop.map_or(Line::Other, |_| self.line(body, found, end));
             match (line, stop) {
                 (Line::Unknown, _) => {
-                    self.state = State::Value { name, start };
+                    self.state = State::Value { name, start, is_cut };
                     return Ok(false);
                 }
                 (Line::Other, _) | (_, None) => self.at = found + 1,
@@ -328,7 +353,7 @@ impl Form {
                 }
             }
         }
-        self.state = State::Value { name, start };
+        self.state = State::Value { name, start, is_cut };
         self.skip(body, start);
         Ok(false)
     }
@@ -491,6 +516,10 @@ impl<'a> Edit<'a> {
     }
 }
 
+/// Is asked for each value of a field, and once for `None` if the form closes without one; says what stands in
+/// the form instead.
+pub type Revise<'a> = dyn FnMut(Option<&[u8]>) -> Option<Vec<u8>> + 'a;
+
 /// A form that is edited while it passes: however long it is, only what may have to change is kept back.
 #[derive(Debug)]
 pub struct Passing {
@@ -509,9 +538,7 @@ impl Passing {
         Self { form, field, window: Vec::new(), has_field: false }
     }
 
-    /// Takes the next piece of the form and writes what may go. `revise` is asked for each value of the field,
-    /// and once for `None` if the form closes without one: what it gives stands in the form instead. `end`:
-    /// that is all.
+    /// Takes the next piece of the form and writes what may go. `end`: that is all.
     ///
     /// # Errors
     /// This is no form, or one beyond the limits, or a new value cannot be carried. It cannot go on.
@@ -519,7 +546,7 @@ impl Passing {
         &mut self,
         piece: &[u8],
         end: bool,
-        revise: &mut dyn FnMut(Option<&[u8]>) -> Option<Vec<u8>>,
+        revise: &mut Revise<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), MultipartError> {
         if self.form.is_closed() {
@@ -556,7 +583,7 @@ impl Passing {
                 }
                 window.len()
             }
-            State::Value { name, start } if name.as_deref() == Some(self.field.as_bytes()) => {
+            State::Value { name, start, .. } if name.as_deref() == Some(self.field.as_bytes()) => {
                 // With it may stand here what is going to be a boundary.
                 if window.len() - start > MAX_FIELD + MAX_BOUNDARY + MAX_PADDING + 8 {
                     return Err(MultipartError::FieldTooLong);

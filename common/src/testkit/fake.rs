@@ -175,6 +175,11 @@ impl Host for FakeEnvoy {
         Ok(())
     }
 
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        self.bodies.borrow_mut()[body_index(body)].extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         let before = self.reply.replace(Some(reply.clone()));
         assert!(before.is_none(), "a second local reply: {reply:?}");

@@ -211,6 +211,12 @@ impl Host for StillHost {
         Ok(())
     }
 
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        self.called(format_args!("append_body {body:?}"));
+        black_box((body, bytes));
+        Ok(())
+    }
+
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         self.called(format_args!("reply"));
         black_box(reply);

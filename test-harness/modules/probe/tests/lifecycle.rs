@@ -220,6 +220,25 @@ fn a_request_body_is_rewritten_as_it_comes() {
 }
 
 #[test]
+fn a_piece_of_any_size_is_rewritten() {
+    let size = 1 << 20;
+    for at in [0, 1, 65_535, 65_536, 300_000, size - 1] {
+        let mut body = vec![b'a'; size];
+        body[at] = b'x';
+        let played = run(r#"{"requestChunks":true}"#, post("").chunks([body.clone(), b"-".to_vec()]));
+        body.insert(at, b'x');
+        assert!(played.sent().body() == body, "{at}");
+    }
+    let all = run(CHUNKS, post("").chunks([vec![b'x'; size]]));
+    assert!(all.sent().body() == [vec![b'x'; 2 * size], b"end".to_vec()].concat());
+    let none = run(CHUNKS, post("").chunks([vec![b'-'; size]]));
+    assert_eq!(none.sent().text(), "end");
+    let streamed =
+        run(r#"{"response":"chunks"}"#, answered(Script::request("GET", "/"), &["a", &"b".repeat(size), ""]));
+    assert!(streamed.client.unwrap().text() == ["A", &"B".repeat(size)].concat());
+}
+
+#[test]
 fn a_fault_in_a_request_body_is_answered_though_its_head_has_left() {
     let played = run(CHUNKS, post("").chunks(chunks(&["a", "!", "x"])));
     assert_eq!(played.replied().status, 400);
