@@ -44,6 +44,11 @@ pub(crate) fn is_json(api: Api) -> bool {
     )
 }
 
+/// Whether requests of this API may be forms that name a model.
+pub(crate) fn is_form(api: Api) -> bool {
+    matches!(api, Api::ImageEdit | Api::ImageVariation | Api::AudioTranscription | Api::AudioTranslation)
+}
+
 /// Whether a truthy `stream` of this API makes the answer a stream of events.
 pub(crate) fn may_stream(api: Api) -> bool {
     matches!(

@@ -148,7 +148,7 @@ common::settings! {
         /// Chats: neighbouring messages of a user, or of an assistant, become one, where nothing is lost by it.
         merge_consecutive_messages: bool,
         /// Chats: thinking without an answer becomes the answer. In a stream, thinking waits for as long as no answer
-        /// has begun (up to 1 MiB is kept); with an explicit `reasoningContentMode: passthrough` it is shown as it
+        /// has begun (up to 512 KiB is kept); with an explicit `reasoningContentMode: passthrough` it is shown as it
         /// comes, too.
         promote_thinking_on_empty: bool,
         /// Chats: `passthrough`, or what becomes of `reasoning_content` and `reasoning` in answers. `ignore`: they go.

@@ -7,6 +7,7 @@ use common::filter::{
     Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
     StreamCx,
 };
+use common::http::multipart::Passing;
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
@@ -15,6 +16,7 @@ use crate::answer::{self, ChatStream, Form};
 use crate::body;
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::credential::{self, OriginalAuth};
+use crate::form;
 use crate::path::{Way, parameter, without};
 
 const ORIGINAL_HOST: &str = "x-envoy-original-host";
@@ -33,6 +35,8 @@ pub struct AiProxy {
     /// `None`: the path names none.
     api: Option<Api>,
     reads: Reads,
+    /// A form that passes.
+    form: Option<Box<Passing>>,
     /// A streamed answer that is rewritten.
     stream: Option<Box<ChatStream>>,
 }
@@ -45,6 +49,8 @@ enum Reads {
     Json,
     /// What may be a JSON object, for the configuration's own settings and for what it says about a stream.
     Settings,
+    /// A form, whose model is mapped.
+    Form,
 }
 
 impl Filter for AiProxy {
@@ -84,18 +90,27 @@ impl Filter for AiProxy {
         if active.profile.times_every_request {
             limit_first_byte(cx.head, active);
         }
-        let reads = request.api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
+        let mut form = None;
+        let mut reads = request.api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
+        if reads == Reads::Form {
+            form = form::passing(active, way, cx.head)?.map(Box::new);
+            if form.is_none() {
+                reads = Reads::Nothing;
+            }
+        }
         // A path that names the model waits for the body that says which.
-        if !(reads == Reads::Json && way.names_model()) {
+        let waits = way.names_model() && matches!(reads, Reads::Json | Reads::Form);
+        if !waits {
             let model = parameter(request.query(), "model").map(|model| active.models.map(model));
             request.send_to(cx.head, active, way, model.as_deref());
         }
         let body = match reads {
             Reads::Nothing => RequestBody::Pass,
-            Reads::Json | Reads::Settings => RequestBody::Whole { limit: config.max_body_bytes },
+            Reads::Form if !waits => RequestBody::Chunks,
+            _ => RequestBody::Whole { limit: config.max_body_bytes },
         };
         let response = active.reads_answers && request.api == Some(Api::ChatCompletions);
-        let filter = Self { config: Rc::clone(config), api: request.api, reads, stream: None };
+        let filter = Self { config: Rc::clone(config), api: request.api, reads, form, stream: None };
         Ok(Start::Run { filter, body, response })
     }
 
@@ -111,6 +126,12 @@ impl Filter for AiProxy {
             return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
         }
         let way = active.paths.way(self.api);
+        if let Some(form) = &mut self.form {
+            // Held for the model that the path names.
+            let (edited, model) = form::edit(form, active, &body)?;
+            Addressed::of(cx.head)?.send_to(cx.head, active, way, model.as_deref());
+            return Ok(if edited == body { Flow::Pass } else { Flow::Send(edited) });
+        }
         let edited = body::edit(&body, api, active, way.names_model())?;
         report_misfit(cx.env, edited.misfit.as_deref());
         if edited.streams {
@@ -125,6 +146,22 @@ impl Filter for AiProxy {
             Addressed::of(cx.head)?.send_to(cx.head, active, way, edited.model.as_deref());
         }
         Ok(edited.body.map_or(Flow::Pass, Flow::Send))
+    }
+
+    fn request_chunk(
+        &mut self,
+        _: &StreamCx<'_>,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match (&self.config.active, &mut self.form) {
+            (Some(active), Some(form)) => form::push(form, active, chunk, end, out).map(|_| ()),
+            _ => {
+                out.extend_from_slice(chunk);
+                Ok(())
+            }
+        }
     }
 
     fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
@@ -311,6 +348,9 @@ fn choose_token(
 /// configuration's own settings go into, or what says whether a limited first byte is to be expected.
 fn reads(active: &ActiveProvider, api: Api, way: Way<'_>, head: &Head) -> Reads {
     let is_mapped = active.protocol == Protocol::OpenAi && matches!(way, Way::Mapped(_));
+    if is_mapped && body::is_form(api) && active.provider.edits(api) && form::is_form(head) {
+        return if has_body_of(head) { Reads::Form } else { Reads::Nothing };
+    }
     let reads = if is_mapped && body::is_json(api) && active.provider.edits(api) {
         Reads::Json
     } else if !active.custom_settings.is_empty() || times_stream(active, api) {
@@ -318,8 +358,7 @@ fn reads(active: &ActiveProvider, api: Api, way: Way<'_>, head: &Head) -> Reads 
     } else {
         return Reads::Nothing;
     };
-    let has_json = matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH")) && is_readable_json(head);
-    if has_json { reads } else { Reads::Nothing }
+    if has_body_of(head) && is_readable_json(head) { reads } else { Reads::Nothing }
 }
 
 /// Whether only a body of the client's own protocol says if the first byte is to be limited.
@@ -328,6 +367,10 @@ fn times_stream(active: &ActiveProvider, api: Api) -> bool {
         && active.first_byte_timeout.is_some()
         && body::may_stream(api)
         && !active.profile.times_every_request
+}
+
+fn has_body_of(head: &Head) -> bool {
+    matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH"))
 }
 
 fn is_readable_json(head: &Head) -> bool {

@@ -9,6 +9,7 @@
 //! | which key is sent, and which of the client's headers are not | `credential` |
 //! | edits of a request body | `body` |
 //! | parameters that a configuration adds to requests | `custom_settings` |
+//! | the model in an upload | `form` |
 //! | which messages of a chat go upstream | `conversation` |
 //! | edits of an answer, whole or streamed | `answer` |
 //! | `/v1/models` answered from the configuration | `models` |
@@ -20,6 +21,7 @@ mod conversation;
 mod credential;
 mod custom_settings;
 mod filter;
+mod form;
 mod models;
 mod path;
 mod provider;

@@ -534,6 +534,101 @@ fn w48_and_w49_a_command_ends_what_was_said_before() {
     assert_eq!(text, chat(&[&user(r#""a\n\nb""#)]), "hiclaw");
 }
 
+/// A form with these fields, between two that hold anything.
+fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = String::from(
+        "--XX\r\nContent-Type: image/png\r\ncontent-disposition: form-data; name=\"image\"; filename=\"model\"\r\n\r\n\u{0}\r\n--X\r\n",
+    );
+    for (name, value) in fields {
+        form.push_str(&format!("\r\n--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}"));
+    }
+    form + "\r\n--XX\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\n2\r\n--XX--\r\n"
+}
+
+fn upload(path: &str, body: &str, step: usize) -> Script {
+    Script::request("POST", path)
+        .header("content-type", "multipart/form-data; boundary=XX")
+        .header("content-length", body.len().to_string())
+        .chunks(body.as_bytes().chunks(step).map(<[u8]>::to_vec))
+}
+
+#[test]
+fn w52_to_w54_the_model_in_a_form_is_mapped() {
+    let mapped = oa(r#""modelMapping":{"a":"b"}"#);
+    let any = oa(r#""modelMapping":{"*":"b"}"#);
+    let paths =
+        ["/v1/images/edits", "/v1/images/variations", "/v1/audio/transcriptions", "/v1/audio/translations"];
+    for path in paths {
+        for step in [1, 7, 10_000] {
+            let spaced = form(&[("model", " a ")]);
+            let played = play(&mapped, upload(path, &spaced, step));
+            assert_eq!(played.sent().text(), form(&[("model", "b")]), "W52: {path} by {step}");
+            assert_eq!(
+                played.sent().header("content-length"),
+                None,
+                "W52: its length is not known beforehand"
+            );
+            let added = play(&any, upload(path, &form(&[]), step));
+            let closing = "\r\n--XX--\r\n";
+            let part = "\r\n--XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nb";
+            assert_eq!(
+                added.sent().text(),
+                form(&[]).replace(closing, &[part, closing].concat()),
+                "W53: {path} by {step}"
+            );
+        }
+    }
+    let kept = form(&[("model", " c ")]);
+    assert_eq!(sent("W52, not mapped", &mapped, upload(paths[0], &kept, 5), &[]), kept);
+    let twice = form(&[("model", "a"), ("model", "a")]);
+    assert_eq!(sent("twice", &mapped, upload(paths[0], &twice, 5), &[]), twice.replace("\r\na", "\r\nb"));
+    let setting = oa(r#""customSettings":[{"name":"x","value":1,"mode":"raw"}],"modelMapping":{"a":"b"}"#);
+    let with = form(&[("model", "a")]);
+    assert_eq!(sent("W54", &setting, upload(paths[0], &with, 99), &[]), form(&[("model", "b")]), "W54");
+    let length = with.len().to_string();
+    let text =
+        sent("nothing to map", &single(OA), upload(paths[0], &with, 99), &[("content-length", &length)]);
+    assert_eq!(text, with);
+    let json = Script::post("/v1/images/edits", r#"{"model":"a"}"#);
+    assert_eq!(sent("JSON", &mapped, json, &[]), r#"{"model":"b"}"#);
+    assert_eq!(sent("other uploads", &mapped, upload("/v1/files", "no form", 3), &[]), "no form");
+}
+
+#[test]
+fn what_is_no_form_is_refused() {
+    let mapped = oa(r#""modelMapping":{"a":"b"}"#);
+    let good = form(&[("model", "a")]);
+    for (case, body) in
+        [("unclosed", good.replace("XX--", "XX-")), ("no form", "oops".into()), ("empty", String::new())]
+    {
+        let error = refused(case, &mapped, upload("/v1/images/edits", &body, 50).header("x", "y"), 400);
+        assert_eq!(error["error"]["code"], "invalid_multipart", "{case}");
+    }
+    let nameless = upload("/v1/images/edits", &good, 50)
+        .without("content-type")
+        .header("content-type", "multipart/form-data");
+    let error = refused("no boundary", &single(OA), nameless, 400);
+    assert!(error["error"]["message"].as_str().unwrap().contains("missing multipart boundary"));
+}
+
+#[test]
+fn a_form_is_held_where_the_path_names_its_model() {
+    let azure = single(
+        r#"{"type":"azure","apiTokens":["k"],"azureServiceUrl":"https://r?api-version=1","modelMapping":{"a":"dep"}}"#,
+    );
+    let body = form(&[("model", "a")]);
+    let path = "/openai/deployments/dep/audio/transcriptions?api-version=1";
+    let length = form(&[("model", "dep")]).len().to_string();
+    let text = sent(
+        "azure",
+        &azure,
+        upload("/v1/audio/transcriptions", &body, 9),
+        &[(":path", path), ("content-length", &length)],
+    );
+    assert_eq!(text, form(&[("model", "dep")]));
+    refused("azure", &azure, upload("/v1/audio/transcriptions", "oops", 9), 400);
+}
+
 #[test]
 fn w55_a_consumer_stays_with_a_key_where_the_vendor_keeps_state() {
     let config = single(r#"{"type":"openai","apiTokens":["t0","t1","t2"]}"#);

@@ -12,7 +12,7 @@ use crate::provider::Provider;
 /// The largest event that is read; streams of images have large ones.
 const MAX_EVENT: usize = 16 << 20;
 /// How much thinking is kept for an answer that may stay empty. What is beyond is not promoted.
-const MAX_HELD: usize = 1 << 20;
+const MAX_HELD: usize = 512 << 10;
 /// How many answers of one stream are told apart. OpenAI's `n` ends there.
 const MAX_CHOICES: usize = 128;
 
@@ -224,7 +224,7 @@ impl Events {
             let held = std::mem::take(&mut choice.held);
             choice.answered = true;
             if let (true, Some(envelope)) = (close.len() + held.len() > 0, &self.envelope) {
-                sse::write(out, None, &envelope.chunk(choice.index, &[close, &held]));
+                envelope.write(out, choice.index, &[close, &held]);
             }
         }
     }
@@ -280,22 +280,26 @@ impl Envelope {
         Self { id: text("id"), created: text("created"), model: text("model") }
     }
 
-    /// A chunk with this content, given in pieces as they stand inside a JSON string.
-    fn chunk(&self, index: u64, content: &[&[u8]]) -> Vec<u8> {
-        let content = reasoning::joined(content);
-        [
-            br#"{"id":"#,
-            self.id.as_slice(),
+    /// Writes a chunk with this content, given in pieces as they stand inside a JSON string. Nothing of it has a
+    /// line break, and it may be long: so it is one line, and never a text of its own.
+    fn write(&self, out: &mut Vec<u8>, index: u64, content: &[&[u8]]) {
+        let index = index.to_string();
+        let before: [&[u8]; 5] = [
+            br#"data: {"id":"#,
+            &self.id,
             br#","choices":[{"index":"#,
-            index.to_string().as_bytes(),
-            br#","delta":{"content":"#,
-            content.as_slice(),
-            br#"},"finish_reason":null,"logprobs":null}],"created":"#,
+            index.as_bytes(),
+            br#","delta":{"content":""#,
+        ];
+        let after: [&[u8]; 5] = [
+            br#""},"finish_reason":null,"logprobs":null}],"created":"#,
             &self.created,
             br#","model":"#,
             &self.model,
-            br#","object":"chat.completion.chunk","usage":null}"#,
-        ]
-        .concat()
+            b",\"object\":\"chat.completion.chunk\",\"usage\":null}\n\n",
+        ];
+        for piece in before.iter().chain(content).chain(&after) {
+            out.extend_from_slice(piece);
+        }
     }
 }
