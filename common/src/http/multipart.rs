@@ -868,12 +868,10 @@ mod tests {
         }
     }
 
+    type Revision = fn(Option<&[u8]>) -> Option<Vec<u8>>;
+
     /// What passes in pieces of this size, with every value of `model` revised.
-    fn passed(
-        body: &[u8],
-        step: usize,
-        revise: &dyn Fn(Option<&[u8]>) -> Option<Vec<u8>>,
-    ) -> Result<Vec<u8>, MultipartError> {
+    fn passed(body: &[u8], step: usize, revise: Revision) -> Result<Vec<u8>, MultipartError> {
         let mut passing = Passing::new(Form::new(TYPE).unwrap(), "model");
         let mut out = Vec::new();
         for piece in body.chunks(step) {
@@ -886,7 +884,7 @@ mod tests {
 
     #[test]
     fn a_form_that_passes_is_edited_however_it_is_cut() {
-        let revise = |value: Option<&[u8]>| match value {
+        let revise: Revision = |value| match value {
             Some(b"keep") => None,
             Some(value) => Some([value, b"+"].concat()),
             None => Some(b"new".to_vec()),
@@ -907,7 +905,7 @@ mod tests {
             ("--b--", part.to_owned()),
         ] {
             for step in (1..40).chain([1000]) {
-                let out = passed(body.as_bytes(), step, &revise).unwrap();
+                let out = passed(body.as_bytes(), step, revise).unwrap();
                 assert_eq!(String::from_utf8(out).unwrap(), expected, "by {step}");
             }
         }
@@ -915,23 +913,23 @@ mod tests {
 
     #[test]
     fn a_form_that_passes_is_refused_as_one_that_does_not() {
-        let same = |_: Option<&[u8]>| None;
+        let same: Revision = |_| None;
         for body in
             ["", "text", "--b\r\nX: y", "--b\r\nno field\r\n\r\nx\r\n--b--", &FORM.replace("--b--", "--b--x")]
         {
             for step in [1, 7, 1000] {
                 let expected = Form::of(TYPE, body.as_bytes()).map(|_| ()).unwrap_err();
-                assert_eq!(passed(body.as_bytes(), step, &same), Err(expected), "{body:?} by {step}");
+                assert_eq!(passed(body.as_bytes(), step, same), Err(expected), "{body:?} by {step}");
             }
         }
         let long = FORM.replace("m-1", &"m".repeat(MAX_FIELD + 9));
         for step in [1000, 40_000] {
-            assert!(passed(long.as_bytes(), step, &same) == Err(MultipartError::FieldTooLong), "by {step}");
+            assert!(passed(long.as_bytes(), step, same) == Err(MultipartError::FieldTooLong), "by {step}");
         }
-        let ending = |value: Option<&[u8]>| value.map(|_| b"--b--".to_vec());
-        assert_eq!(passed(FORM.as_bytes(), 7, &ending), Err(MultipartError::ValueHoldsBoundary));
+        let ending: Revision = |value| value.map(|_| b"--b--".to_vec());
+        assert_eq!(passed(FORM.as_bytes(), 7, ending), Err(MultipartError::ValueHoldsBoundary));
         let many = "--b\r\nX: y\r\n\r\nv\r\n".repeat(MAX_PARTS + 1) + "--b--";
-        assert_eq!(passed(many.as_bytes(), 1000, &same), Err(MultipartError::TooManyParts));
+        assert_eq!(passed(many.as_bytes(), 1000, same), Err(MultipartError::TooManyParts));
     }
 
     #[test]
