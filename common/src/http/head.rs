@@ -1,5 +1,8 @@
 //! The head of a request or response: pseudo headers and fields, as bytes, with its edits recorded.
 
+use std::ops::Deref;
+use std::rc::Rc;
+
 /// A copy of a head as the host gave it, plus the edits made since.
 ///
 /// Names are lower case, as Envoy keeps them; values are bytes, because clients may send any.
@@ -81,16 +84,74 @@ enum Place {
     Nowhere,
 }
 
+/// A value that a field is given. One that every request gets is shared, not copied.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Made for this head.
+    Own(Vec<u8>),
+    /// Made once, when the configuration was read.
+    Shared(Rc<[u8]>),
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Value {}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Own(bytes)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Own(bytes.to_vec())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Own(text.into_bytes())
+    }
+}
+
+impl From<&Rc<[u8]>> for Value {
+    fn from(bytes: &Rc<[u8]>) -> Self {
+        Self::Shared(Rc::clone(bytes))
+    }
+}
+
 /// Nearly every edit is a removal or one value.
 #[derive(Debug, Clone)]
 enum Values {
     None,
-    One(Vec<u8>),
-    Many(Vec<Vec<u8>>),
+    One(Value),
+    Many(Vec<Value>),
 }
 
 impl Values {
-    fn as_slice(&self) -> &[Vec<u8>] {
+    fn as_slice(&self) -> &[Value] {
         match self {
             Self::None => &[],
             Self::One(value) => std::slice::from_ref(value),
@@ -105,7 +166,7 @@ pub struct Change<'a> {
     /// Lower-case name.
     pub name: &'a [u8],
     /// The values that the name has now; none = remove it.
-    pub values: &'a [Vec<u8>],
+    pub values: &'a [Value],
 }
 
 impl Head {
@@ -130,7 +191,7 @@ impl Head {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         match self.place(name) {
-            Place::Edited(at) => self.edits.get(at)?.values.as_slice().first().map(Vec::as_slice),
+            Place::Edited(at) => self.edits.get(at)?.values.as_slice().first().map(|value| &**value),
             Place::Sent(at) => self.original.get(at).map(|field| self.slice(field.value)),
             Place::Nowhere => None,
         }
@@ -183,20 +244,20 @@ impl Head {
         });
         let edited = self.edits.iter().flat_map(|edit| {
             let name = self.name(edit);
-            edit.values.as_slice().iter().map(move |value| (name, value.as_slice()))
+            edit.values.as_slice().iter().map(move |value| (name, &**value))
         });
         kept.chain(edited)
     }
 
     /// Gives `name` this one value.
-    pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.put(name, value.into());
     }
 
-    fn put(&mut self, name: &str, value: Vec<u8>) {
+    fn put(&mut self, name: &str, value: Value) {
         let place = self.place(name);
         if let Place::Sent(at) = place {
-            let is_same = |field: &Field| self.slice(field.value) == value.as_slice();
+            let is_same = |field: &Field| *self.slice(field.value) == *value;
             let is_only = || self.sent(name).nth(1).is_none();
             if self.original.get(at).is_some_and(is_same) && is_only() {
                 return;
@@ -206,11 +267,11 @@ impl Head {
     }
 
     /// Adds a value to those that `name` has.
-    pub fn append(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+    pub fn append(&mut self, name: &str, value: impl Into<Value>) {
         let place = self.place(name);
         let mut values = match place {
             Place::Edited(at) => self.edits.get(at).map(|edit| edit.values.as_slice().to_vec()),
-            Place::Sent(_) => Some(self.sent(name).map(|field| self.slice(field.value).to_vec()).collect()),
+            Place::Sent(_) => Some(self.sent(name).map(|field| self.slice(field.value).into()).collect()),
             Place::Nowhere => None,
         }
         .unwrap_or_default();

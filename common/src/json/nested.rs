@@ -47,14 +47,17 @@ pub(super) fn pass(text: &[u8], start: usize, outer: u32, watched: &[u8]) -> Res
             inside = (strings >> (LONG - 1)).wrapping_neg();
             outside = !strings;
             let begins = quotes & strings;
-            if !watched.is_empty() {
-                walk.look_for_watched(at, (begins << 1 | opens) & block.equal(first_wanted));
+            let firsts = begins << 1 | opens;
+            if firsts != 0 && !watched.is_empty() {
+                walk.look_for_watched(at, firsts & block.equal(first_wanted));
             }
             opens = begins >> (LONG - 1);
         } else {
             (escaped, opens) = (0, 0);
         }
-        if let Some(end) = walk.brackets(at, block.brackets() & outside)? {
+        if outside != 0
+            && let Some(end) = walk.brackets(at, block.brackets() & outside)?
+        {
             return Ok(Nested { end, beyond_ascii, seen: walk.seen });
         }
         at += LONG;

@@ -154,7 +154,7 @@ impl Host for FakeEnvoy {
         let fields = &mut self.heads.borrow_mut()[map_index(map)];
         let changed = String::from_utf8_lossy(change.name);
         fields.retain(|(name, _)| *name != changed);
-        fields.extend(change.values.iter().map(|value| (changed.to_string(), value.clone())));
+        fields.extend(change.values.iter().map(|value| (changed.to_string(), value.to_vec())));
         Ok(())
     }
 
