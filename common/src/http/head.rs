@@ -36,7 +36,7 @@ impl Tag {
         // Among the names that meet in a request, these three tell the most.
         let middle = name.get(name.len() / 2).copied().unwrap_or_default();
         let last = name.last().copied().unwrap_or_default();
-        let length = name.len() as u8;
+        let [length, ..] = name.len().to_le_bytes();
         Self((length.wrapping_mul(13) ^ middle.wrapping_mul(3) ^ last.wrapping_mul(7)) & 63)
     }
 }
