@@ -105,13 +105,13 @@ fn edit_for_vendor(
     active: &ActiveProvider,
     wants_model: bool,
 ) -> Result<Edited, Fault> {
-    let body = parse(text)?;
+    let (body, has_developer) = parse(text)?;
     let mut patch = Patch::new(text);
     let streams = body.get("stream").is_some_and(is_truthy);
     if api == Api::ChatCompletions {
         active.conversation.edit(&body, &mut patch)?;
-        if !active.profile.knows_developer {
-            name_developer_system(text, &body, &mut patch);
+        if has_developer && !active.profile.knows_developer {
+            name_developer_system(&body, &mut patch);
         }
     }
     active.provider.edit(api, &body, &mut patch);
@@ -123,11 +123,12 @@ fn edit_for_vendor(
     Ok(Edited { body, streams, model, misfit: None })
 }
 
-fn parse(text: &[u8]) -> Result<Object<'_>, Fault> {
+/// The body, and whether the role `developer` may be in it.
+fn parse(text: &[u8]) -> Result<(Object<'_>, bool), Fault> {
     if text.is_empty() {
         return Err(empty());
     }
-    json::object(text).map_err(malformed)
+    json::object_watching(text, "developer").map_err(malformed)
 }
 
 fn empty() -> Fault {
@@ -157,10 +158,7 @@ fn is_truthy(value: Raw<'_>) -> bool {
 }
 
 /// `developer` is OpenAI's newer name of the role `system`; other vendors refuse it.
-fn name_developer_system(text: &[u8], body: &Object<'_>, patch: &mut Patch<'_>) {
-    if memchr::memmem::find(text, b"\"developer\"").is_none() {
-        return;
-    }
+fn name_developer_system(body: &Object<'_>, patch: &mut Patch<'_>) {
     let Some(messages) = body.get("messages").and_then(|messages| messages.elements()) else { return };
     for message in messages.into_iter().filter_map(|message| message.object()) {
         if message.get("role").is_some_and(|role| role.as_str().as_deref() == Some("developer")) {

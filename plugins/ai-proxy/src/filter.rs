@@ -1,5 +1,6 @@
 //! The life of one exchange.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use common::config::{ConfigError, Section};
@@ -7,6 +8,7 @@ use common::filter::{
     Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
     StreamCx,
 };
+use common::http::head::Value;
 use common::http::multipart::Passing;
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
@@ -73,25 +75,9 @@ impl Filter for AiProxy {
         if way == Way::Refused {
             return Err(request.refusal());
         }
-        if config.pin_cluster {
-            // Before any other edit: each of them makes Envoy choose the route again.
-            pin_cluster(cx);
-        }
-        let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
-        let auth = request.api.map_or(active.profile.auth, |api| active.provider.auth(api));
-        let token = choose_token(config, active, request.api, cx.head, cx.env);
-        active.credentials.apply(cx.head, auth, token)?;
-        original_auth.apply(cx.head);
-        if let Some(authority) = &active.authority {
-            readdress(cx.head, ":authority", ORIGINAL_HOST, authority.as_str());
-        } else {
-            cx.head.remove(ORIGINAL_HOST);
-        }
-        if active.profile.times_every_request {
-            limit_first_byte(cx.head, active);
-        }
+        let api = request.api;
+        let mut reads = api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
         let mut form = None;
-        let mut reads = request.api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
         if reads == Reads::Form {
             form = form::passing(active, way, cx.head)?.map(Box::new);
             if form.is_none() {
@@ -100,17 +86,33 @@ impl Filter for AiProxy {
         }
         // A path that names the model waits for the body that says which.
         let waits = way.names_model() && matches!(reads, Reads::Json | Reads::Form);
+        let target = if waits { Target::Kept } else { request.target(active, way, None) };
+        if config.pin_cluster {
+            // Before any other edit: each of them makes Envoy choose the route again.
+            pin_cluster(cx);
+        }
+        let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
+        let auth = api.map_or(active.profile.auth, |api| active.provider.auth(api));
+        let token = choose_token(config, active, api, cx.head, cx.env);
+        active.credentials.apply(cx.head, auth, token)?;
+        original_auth.apply(cx.head);
+        match &active.authority {
+            Some(authority) => readdress(cx.head, ":authority", ORIGINAL_HOST, authority),
+            None => cx.head.remove(ORIGINAL_HOST),
+        }
+        if active.profile.times_every_request {
+            limit_first_byte(cx.head, active);
+        }
         if !waits {
-            let model = parameter(request.query(), "model").map(|model| active.models.map(model));
-            request.send_to(cx.head, active, way, model.as_deref());
+            target.apply(cx.head);
         }
         let body = match reads {
             Reads::Nothing => RequestBody::Pass,
             Reads::Form if !waits => RequestBody::Chunks,
             _ => RequestBody::Whole { limit: config.max_body_bytes },
         };
-        let response = active.reads_answers && request.api == Some(Api::ChatCompletions);
-        let filter = Self { config: Rc::clone(config), api: request.api, reads, form, stream: None };
+        let response = active.reads_answers && api == Some(Api::ChatCompletions);
+        let filter = Self { config: Rc::clone(config), api, reads, form, stream: None };
         Ok(Start::Run { filter, body, response })
     }
 
@@ -129,7 +131,7 @@ impl Filter for AiProxy {
         if let Some(form) = &mut self.form {
             // Held for the model that the path names.
             let (edited, model) = form::edit(form, active, &body)?;
-            Addressed::of(cx.head)?.send_to(cx.head, active, way, model.as_deref());
+            Addressed::of(cx.head)?.target(active, way, model.as_deref()).apply(cx.head);
             return Ok(if edited == body { Flow::Pass } else { Flow::Send(edited) });
         }
         let edited = body::edit(&body, api, active, way.names_model())?;
@@ -143,7 +145,8 @@ impl Filter for AiProxy {
             }
         }
         if way.names_model() {
-            Addressed::of(cx.head)?.send_to(cx.head, active, way, edited.model.as_deref());
+            let target = Addressed::of(cx.head)?.target(active, way, edited.model.as_deref());
+            target.apply(cx.head);
         }
         Ok(edited.body.map_or(Flow::Pass, Flow::Send))
     }
@@ -206,39 +209,54 @@ fn limit_first_byte(head: &mut Head, active: &ActiveProvider) {
 }
 
 /// What the client asked for, by its path.
-struct Addressed {
-    path_and_query: String,
+struct Addressed<'h> {
+    path_and_query: &'h str,
+    path: &'h str,
+    query: Option<&'h str>,
     api: Option<Api>,
     places: Placeholders,
     /// The path is the vendor's own, and goes on behind what names the API.
     goes_on: bool,
 }
 
-impl Addressed {
-    fn of(head: &Head) -> Result<Self, Fault> {
+/// The path that goes upstream.
+enum Target {
+    /// The one that the client named.
+    Kept,
+    Changed(String),
+}
+
+impl Target {
+    fn apply(self, head: &mut Head) {
+        match self {
+            Self::Kept => head.remove(ORIGINAL_PATH),
+            Self::Changed(path) => readdress(head, ":path", ORIGINAL_PATH, path),
+        }
+    }
+}
+
+impl<'h> Addressed<'h> {
+    fn of(head: &'h Head) -> Result<Self, Fault> {
         let path_and_query = head.original(":path").and_then(|path| std::str::from_utf8(path).ok());
         let Some(path_and_query) = path_and_query.filter(|path| path::is_valid(path)) else {
             return Err(Fault::client(400, "invalid_path", "the request path is malformed"));
         };
-        let (api, places) = match Api::detect(path::split(path_and_query).0) {
+        let (path, query) = path::split(path_and_query);
+        let (api, places) = match Api::detect(path) {
             Some((api, places)) => (Some(api), places),
             None => (None, Placeholders::default()),
         };
-        Ok(Self { path_and_query: path_and_query.to_owned(), api, places, goes_on: false })
+        Ok(Self { path_and_query, path, query, api, places, goes_on: false })
     }
 
     /// Clients that speak a vendor's own API may name it by the vendor's own path.
     fn ask_vendor(&mut self, active: &ActiveProvider) {
         if active.protocol == Protocol::Original
             && self.api.is_none()
-            && let Some((api, goes_on)) = active.paths.named_by_vendor(path::split(&self.path_and_query).0)
+            && let Some((api, goes_on)) = active.paths.named_by_vendor(self.path)
         {
             (self.api, self.goes_on) = (Some(api), goes_on);
         }
-    }
-
-    fn query(&self) -> Option<&str> {
-        path::split(&self.path_and_query).1
     }
 
     fn way<'a>(&self, active: &'a ActiveProvider) -> Way<'a> {
@@ -253,9 +271,9 @@ impl Addressed {
         }
     }
 
-    /// Sets the path that goes upstream.
-    fn send_to(&self, head: &mut Head, active: &ActiveProvider, way: Way<'_>, model: Option<&str>) {
-        let (path, mut query) = path::split(&self.path_and_query);
+    /// The path that goes upstream. `model` is the one in the body, if that is known.
+    fn target(&self, active: &ActiveProvider, way: Way<'_>, model: Option<&str>) -> Target {
+        let mut query = self.query;
         let stripped;
         if active.credentials.len() > 0 && self.api.map(Dialect::of) == Some(Dialect::Gemini) {
             // Gemini's clients may carry their key here.
@@ -265,11 +283,14 @@ impl Addressed {
         }
         let target = match way {
             Way::Mapped(route) => {
-                active.paths.mapped(route, &self.places, query, model.unwrap_or("placeholder"))
+                let named = || parameter(self.query, "model").map(|model| active.models.map(model));
+                let model = model.map(Cow::Borrowed).or_else(|| way.names_model().then(named).flatten());
+                let model = model.as_deref().unwrap_or("placeholder");
+                active.paths.mapped(route, &self.places, query, model)
             }
-            Way::Kept | Way::Refused => active.paths.kept(path, query),
+            Way::Kept | Way::Refused => active.paths.kept(self.path, query).into(),
         };
-        readdress(head, ":path", ORIGINAL_PATH, target);
+        if target == self.path_and_query { Target::Kept } else { Target::Changed(target.into_owned()) }
     }
 
     /// The answer to a question for models that the vendor cannot answer and the configuration can.
@@ -283,7 +304,7 @@ impl Addressed {
         let body = if self.api == Some(Api::Models) {
             models.all()
         } else {
-            let name = path::split(&self.path_and_query).0.rsplit('/').next().unwrap_or_default();
+            let name = self.path.rsplit('/').next().unwrap_or_default();
             let unknown = || Fault::client(404, "model_not_found", "the model does not exist");
             models.one(name).ok_or_else(unknown)?
         };
@@ -302,9 +323,9 @@ impl Addressed {
 
 /// Sets a pseudo header, and keeps what it was where the access log and others look for it. A copy
 /// that the client sent itself is not to be believed.
-fn readdress(head: &mut Head, name: &str, original_name: &str, value: impl Into<Vec<u8>>) {
+fn readdress(head: &mut Head, name: &str, original_name: &str, value: impl Into<Value>) {
     let value = value.into();
-    match head.original(name).filter(|original| *original != value.as_slice()) {
+    match head.original(name).filter(|original| **original != *value) {
         Some(original) => {
             let original = original.to_vec();
             head.set(original_name, original);
