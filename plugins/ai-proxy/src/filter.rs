@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use common::config::{ConfigError, Section};
 use common::filter::{
-    Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
+    End, Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
     StreamCx,
 };
 use common::http::head::Value;
@@ -181,15 +181,21 @@ impl Filter for AiProxy {
         answer::edit(active.answers, &body)
     }
 
-    fn response_chunk(&mut self, cx: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
+    fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
         let (Some(active), Some(stream)) = (&self.config.active, &mut self.stream) else {
             return out.extend_from_slice(chunk);
         };
         stream.push(active.provider.as_ref(), chunk, end, out);
-        let unreadable = stream.take_unreadable();
-        if let Some(counter) =
-            (unreadable > 0).then(|| cx.env.metric(MetricKind::Counter, UNREADABLE)).flatten()
-        {
+    }
+
+    fn end(self, cx: &StreamCx<'_>, _: End) {
+        let unreadable = self.stream.map_or(0, |stream| stream.unreadable());
+        if unreadable == 0 {
+            return;
+        }
+        let message = "were left out of a stream because they could not be read";
+        cx.env.log(LogLevel::Warn, format_args!("{}: {unreadable} events {message}", Self::NAME));
+        if let Some(counter) = cx.env.metric(MetricKind::Counter, UNREADABLE) {
             cx.env.add(counter, i64::try_from(unreadable).unwrap_or(i64::MAX));
         }
     }

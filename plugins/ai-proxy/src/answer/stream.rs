@@ -1,7 +1,7 @@
 //! A streamed answer, rewritten event by event in its own dialect.
 
 use common::framing::sse::{self, Decoder, Event};
-use common::json::{self, Object, Patch};
+use common::json::{self, JsonError, Object, Patch};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -95,9 +95,9 @@ impl ChatStream {
         }
     }
 
-    /// How many events were left out since this was asked last, because they could not be read.
-    pub(crate) fn take_unreadable(&mut self) -> u64 {
-        std::mem::take(&mut self.events.unreadable)
+    /// How many events were left out because they could not be read.
+    pub(crate) fn unreadable(&self) -> u64 {
+        self.events.unreadable
     }
 }
 
@@ -115,7 +115,8 @@ impl Events {
         }
         match json::object(data) {
             Ok(chunk) => self.chunk(provider, event, data, &chunk, out),
-            // Without a reading nothing can be hidden in it.
+            // Vendors cut characters in two; what has no thinking in it has nothing to hide.
+            Err(JsonError::NotUtf8 { .. }) if !names_reasoning(data) => sse::forward(out, event),
             Err(_) if self.answers.edits_text() => self.unreadable += 1,
             Err(_) => sse::forward(out, event),
         }
@@ -268,6 +269,11 @@ fn state(choices: &mut Vec<Choice>, index: u64) -> Option<&mut Choice> {
         }
         None => None,
     }
+}
+
+/// Whether a text that is no JSON may hold thinking.
+fn names_reasoning(data: &[u8]) -> bool {
+    NAMES.iter().any(|name| data.windows(name.len()).any(|window| window == name.as_bytes()))
 }
 
 fn index(choice: &Object<'_>) -> u64 {
