@@ -6,12 +6,13 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::expect_used, reason = "in a test, a panic is the verdict")]
 
+mod fixture;
+
 use serde_json::{Value, json};
 use test_harness::client::{Request, send};
-use test_harness::envoy::{Envoy, Options, Render, Transport, provide_or_skip};
+use test_harness::envoy::{Envoy, Options, provide_or_skip};
 use test_harness::upstream::{Answer, Upstream};
 
-const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/probe.yaml");
 const MIB: u64 = 1 << 20;
 /// What one exchange may make a VM grow by, whatever its size.
 const ALLOWED: u64 = 4 * MIB;
@@ -25,14 +26,11 @@ struct Gateway {
 
 impl Gateway {
     fn start(test: &str, provider: &Value) -> Option<Self> {
-        let binary = provide_or_skip(test)?;
+        // Processes in a container are not ours to look into.
+        let binary = provide_or_skip(test).filter(|_| !Options::default().docker)?;
         let upstream = Upstream::start();
-        let yaml = std::fs::read_to_string(CONFIG).expect("the fixture").replace("probe", "ai-proxy");
-        let render = Render::from_yaml(&yaml)
-            .expect("the fixture")
-            .built_wasm()
-            .wasm_config("ai-proxy", &json!({ "maxBodyBytes": 30 * MIB, "provider": provider }))
-            .cluster_endpoint("upstream", upstream.addr(), Transport::Plain)
+        let config = json!({ "maxBodyBytes": 30 * MIB, "provider": provider });
+        let render = fixture::ai_proxy(&config, upstream.addr())
             .set("/static_resources/listeners/0/per_connection_buffer_limit_bytes", json!(32 * MIB));
         let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");
         Some(Self { envoy, upstream })
