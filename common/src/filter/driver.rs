@@ -555,6 +555,8 @@ impl<F: Filter> Exchange<F> {
                 LogLevel::Error,
                 format_args!("{}: a response chunk is not rewritten: {error:?}", F::NAME),
             );
+            // What was to be rewritten must not pass as it is.
+            let _ = host.replace_body(Body::Response, &[]);
         }
     }
 
