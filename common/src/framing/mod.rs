@@ -2,6 +2,7 @@
 //!
 //! However the input is cut, the frames are the same, and no frame may grow without a cap.
 
+pub mod aws_event_stream;
 pub mod sse;
 
 /// Why a stream cannot be framed any further.

@@ -84,6 +84,19 @@ pub struct Decoder {
     after_return: bool,
     /// No line has been ended yet, so a byte order mark may stand at the beginning.
     at_start: bool,
+    /// What becomes of an event that is longer than the limit.
+    oversize: Oversize,
+}
+
+/// What becomes of an event that is longer than the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Oversize {
+    /// It is an error.
+    Fails,
+    /// It is left out.
+    IsSkipped,
+    /// It is being left out: the next blank line ends it.
+    Skipping,
 }
 
 impl Decoder {
@@ -97,7 +110,14 @@ impl Decoder {
             limit,
             after_return: false,
             at_start: true,
+            oversize: Oversize::Fails,
         }
+    }
+
+    /// A decoder that leaves longer events out, for those who only read: [`Decoder::push`] never fails.
+    #[must_use]
+    pub fn skipping(limit: usize) -> Self {
+        Self { oversize: Oversize::IsSkipped, ..Self::new(limit) }
     }
 
     /// Takes the next piece of the stream and hands every event that ends in it to `on_event`.
@@ -113,13 +133,26 @@ impl Decoder {
             let Some((line, ending)) = memchr2(b'\n', b'\r', bytes).and_then(|at| bytes.split_at_checked(at))
             else {
                 self.grow(bytes.len())?;
-                self.line.extend_from_slice(bytes);
+                if self.oversize == Oversize::Skipping {
+                    // Only whether the line is empty matters.
+                    self.line.clear();
+                    self.line.push(b'-');
+                } else {
+                    self.line.extend_from_slice(bytes);
+                }
                 return Ok(());
             };
             self.grow(line.len())?;
             self.after_return = ending.first() == Some(&b'\r');
             bytes = ending.get(1..).unwrap_or_default();
-            if self.line.is_empty() {
+            if self.oversize == Oversize::Skipping {
+                let is_blank = line.is_empty() && self.line.is_empty();
+                self.line.clear();
+                if is_blank {
+                    self.oversize = Oversize::IsSkipped;
+                    self.size = 0;
+                }
+            } else if self.line.is_empty() {
                 self.end_line(line, on_event);
             } else {
                 let mut whole = std::mem::take(&mut self.line);
@@ -135,7 +168,7 @@ impl Decoder {
     /// The stream has ended. An event without its blank line is handed out all the same.
     pub fn finish(&mut self, on_event: &mut dyn FnMut(&Event)) {
         let line = std::mem::take(&mut self.line);
-        if !line.is_empty() {
+        if !line.is_empty() && self.oversize != Oversize::Skipping {
             self.end_line(&line, on_event);
         }
         self.end_event(on_event);
@@ -149,7 +182,17 @@ impl Decoder {
 
     fn grow(&mut self, by: usize) -> Result<(), FrameError> {
         self.size = self.size.saturating_add(by);
-        if self.size > self.limit { Err(FrameError::TooLong { limit: self.limit }) } else { Ok(()) }
+        match self.oversize {
+            _ if self.size <= self.limit => Ok(()),
+            Oversize::Fails => Err(FrameError::TooLong { limit: self.limit }),
+            Oversize::Skipping => Ok(()),
+            Oversize::IsSkipped => {
+                self.oversize = Oversize::Skipping;
+                self.line = Vec::new();
+                self.event = Event::default();
+                Ok(())
+            }
+        }
     }
 
     fn end_line(&mut self, line: &[u8], on_event: &mut dyn FnMut(&Event)) {
@@ -332,6 +375,23 @@ mod tests {
         let mut count = 0;
         decoder.push(&b"data: 0123456789\n\n".repeat(1000), &mut |_| count += 1).unwrap();
         assert_eq!(count, 1000);
+    }
+
+    #[test]
+    fn a_long_event_is_left_out_at_any_cut_where_that_was_asked_for() {
+        let text = b"data: a\n\ndata: 0123456789\ndata: more\n\ndata: b\r\n\r\n\ndata: 0123456789abcdef";
+        let read = |cut: usize| {
+            let mut decoder = Decoder::skipping(12);
+            let mut events = Vec::new();
+            for piece in [&text[..cut], &text[cut..]] {
+                decoder.push(piece, &mut |event| events.push(event.data().to_vec())).unwrap();
+            }
+            decoder.finish(&mut |event| events.push(event.data().to_vec()));
+            events
+        };
+        for cut in 0..=text.len() {
+            assert_eq!(read(cut), [b"a", b"b"], "cut at {cut}");
+        }
     }
 
     #[test]

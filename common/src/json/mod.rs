@@ -8,11 +8,15 @@ mod block;
 mod nested;
 mod object;
 mod patch;
+mod query;
 mod scan;
+mod skim;
 
-pub use object::{Kind, Object, Raw, object, object_watching};
+pub use object::{Kind, Object, Raw, object, object_watching, value};
 pub use patch::Patch;
+pub use query::{Query, QueryError};
 pub use scan::JsonError;
+pub use skim::{Skim, Skimmer, Want};
 
 /// A JSON string literal, quotes included.
 #[must_use]

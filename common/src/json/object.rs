@@ -31,6 +31,20 @@ pub fn object_watching<'a>(text: &'a [u8], watched: &'a str) -> Result<(Object<'
     Ok((object, scanner.seen))
 }
 
+/// Proves that `text` is one value of any kind. What is nested in it is proven to end.
+///
+/// # Errors
+/// It is not JSON.
+pub fn value(text: &[u8]) -> Result<Raw<'_>, JsonError> {
+    let mut scanner = Scanner::new(text);
+    scanner.spaces();
+    let start = scanner.at;
+    scanner.value(0)?;
+    let end = scanner.at;
+    scanner.end()?;
+    Ok(Raw { text: text.get(start..end).unwrap_or_default(), offset: start })
+}
+
 fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Result<Object<'a>, JsonError> {
     scanner.at += 1;
     let mut object = Object { text, offset, open: scanner.at, members: Vec::with_capacity(8) };
