@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use super::env::{Body, Host, HostError, LogLevel, Map, MetricKind};
-use super::rewrite::{Broken, read, rewrite};
+use super::rewrite::{Broken, observe, read, rewrite};
 use super::{
     CallAnswer, Callout, End, Filter, Flow, Growth, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
     StreamCx,
@@ -65,14 +65,25 @@ pub struct Exchange<F: Filter> {
     limit: usize,
     /// What a watched request body has grown to.
     so_far: Vec<u8>,
-    /// The request body is rewritten as it comes. No stage: a response may begin meanwhile.
-    request_streams: bool,
+    /// What is done with a request body that passes. No stage: a response may begin meanwhile.
+    request_passing: Passing,
     /// The response is to be shown to the filter.
     wants_response: bool,
     /// Path or authority were changed, so that Envoy chooses the route again.
     readdressed: bool,
     /// The response came to its end.
     finished: bool,
+}
+
+/// What is done with the pieces of a request body whose head has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passing {
+    /// Nothing.
+    Unread,
+    /// The filter sees them.
+    Observed,
+    /// The filter rewrites them.
+    Rewritten,
 }
 
 /// Where an exchange is. One value for both directions: while a request is held no upstream response
@@ -95,6 +106,8 @@ enum Stage {
     Calling(Call),
     /// The response is rewritten as it comes.
     Streaming,
+    /// The response passes as it comes, and the filter sees it.
+    Observing,
     /// The response has been dealt with.
     Responded,
     /// We answered; what comes back through the response callbacks is our own reply.
@@ -129,7 +142,7 @@ impl<F: Filter> Exchange<F> {
             stage: Stage::New,
             limit: usize::MAX,
             so_far: Vec::new(),
-            request_streams: false,
+            request_passing: Passing::Unread,
             wants_response: false,
             readdressed: false,
             finished: false,
@@ -169,10 +182,10 @@ impl<F: Filter> Exchange<F> {
             RequestBody::Chunks => {
                 // [rule 3] The length of a rewritten body is not known beforehand.
                 self.request.remove("content-length");
-                let action = self.release_request(host, None);
-                self.request_streams = action == Action::Continue;
-                return action;
+                return self.release_passing(host, Passing::Rewritten);
             }
+            RequestBody::Observed if end || self.is_tunnel() => return self.release_request(host, None),
+            RequestBody::Observed => return self.release_passing(host, Passing::Observed),
         };
         self.limit = limit;
         if self.is_tunnel() {
@@ -193,8 +206,10 @@ impl<F: Filter> Exchange<F> {
 
     /// Some of the request body arrived; `size` bytes wait in Envoy's buffer. `end`: that is all.
     pub fn request_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
-        if self.request_streams {
-            return self.request_chunk(host, size, end);
+        match self.request_passing {
+            Passing::Rewritten => return self.request_chunk(host, size, end),
+            Passing::Observed => return self.observe_request(host, size, end),
+            Passing::Unread => {}
         }
         match self.stage {
             // [rule 2] A Continue from here would release the head before the answer is back.
@@ -209,8 +224,10 @@ impl<F: Filter> Exchange<F> {
 
     /// The request ended with trailers. [rule 11] Then no body callback ever says `end`.
     pub fn request_trailers(&mut self, host: &dyn Host) -> Action {
-        if self.request_streams {
-            return self.last_request_chunk(host);
+        match self.request_passing {
+            Passing::Rewritten => return self.last_request_chunk(host),
+            Passing::Observed => return self.observe_request(host, 0, true),
+            Passing::Unread => {}
         }
         match self.stage {
             Stage::Calling(_) | Stage::Replied => Action::Pause,
@@ -255,6 +272,8 @@ impl<F: Filter> Exchange<F> {
                 self.response.remove("content-length");
                 self.release_response(host, None, Stage::Streaming)
             }
+            Ok(ResponseBody::Observed) if end => self.release_response(host, None, Stage::Responded),
+            Ok(ResponseBody::Observed) => self.release_response(host, None, Stage::Observing),
             // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
             Ok(ResponseBody::Whole { .. }) if end => self.whole_response(host, Vec::new(), false),
             Ok(ResponseBody::Whole { limit }) => {
@@ -280,6 +299,7 @@ impl<F: Filter> Exchange<F> {
                 self.chunk(host, size, end);
                 Action::Continue
             }
+            Stage::Observing => self.observe_response(host, size, end),
             _ => Action::Continue,
         }
     }
@@ -290,6 +310,7 @@ impl<F: Filter> Exchange<F> {
         match self.stage {
             Stage::Calling(_) => Action::Pause,
             Stage::ResponseHeld => self.buffered_response(host, self.limit),
+            Stage::Observing => self.observe_response(host, 0, true),
             Stage::Streaming => {
                 self.stage = Stage::Responded;
                 let mut rest = Vec::new();
@@ -353,8 +374,42 @@ impl<F: Filter> Exchange<F> {
         self.request.has("upgrade") || self.request.get(":method") == Some(b"CONNECT")
     }
 
+    fn release_passing(&mut self, host: &dyn Host, passing: Passing) -> Action {
+        let action = self.release_request(host, None);
+        if action == Action::Continue {
+            self.request_passing = passing;
+        }
+        action
+    }
+
+    fn observe_request(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        if end {
+            self.request_passing = Passing::Unread;
+        }
+        if let Some(filter) = self.filter.as_mut() {
+            let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+            let mut see = |slice: &[u8], is_last: bool| filter.request_passes(&cx, slice, end && is_last);
+            report_unread(host, F::NAME, observe(host, Body::Request, size, &mut see));
+        }
+        Action::Continue
+    }
+
+    fn observe_response(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        if end {
+            self.stage = Stage::Responded;
+        }
+        if let Some(filter) = self.filter.as_mut() {
+            let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+            let mut see = |slice: &[u8], is_last: bool| filter.response_passes(&cx, slice, end && is_last);
+            report_unread(host, F::NAME, observe(host, Body::Response, size, &mut see));
+        }
+        Action::Continue
+    }
+
     fn request_chunk(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
-        self.request_streams = !end;
+        if end {
+            self.request_passing = Passing::Unread;
+        }
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let cx = StreamCx { request: &self.request, response: &self.response, env: host };
         let mut edit = |piece: &[u8], is_last: bool, out: &mut Vec<u8>| {
@@ -365,13 +420,13 @@ impl<F: Filter> Exchange<F> {
             Err(Broken::Fault(fault)) => fault,
             Err(Broken::Host(error)) => Fault::internal(format!("request_chunk_not_rewritten:{error}")),
         };
-        self.request_streams = false;
+        self.request_passing = Passing::Unread;
         self.refuse(host, &fault)
     }
 
     /// The body ended with trailers: its buffer is gone, so nothing can be sent any more.
     fn last_request_chunk(&mut self, host: &dyn Host) -> Action {
-        self.request_streams = false;
+        self.request_passing = Passing::Unread;
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut rest = Vec::new();
         let cx = StreamCx { request: &self.request, response: &self.response, env: host };
@@ -505,7 +560,7 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn release_request(&mut self, host: &dyn Host, body: Option<&[u8]>) -> Action {
-        if self.wants_response {
+        if self.wants_response && !F::READS_ENCODED {
             // The answer must be readable; Envoy does not decode it for a filter.
             self.request.remove("accept-encoding");
         }
@@ -603,6 +658,13 @@ impl<F: Filter> Exchange<F> {
                 self.request.get_str(":path").and_then(|path| path.split('?').next()).unwrap_or("?"),
             ));
         }
+    }
+}
+
+/// A piece that could not be looked at passes all the same.
+fn report_unread(host: &dyn Host, name: &str, observed: Result<(), HostError>) {
+    if let Err(error) = observed {
+        host.log(LogLevel::Warn, format_args!("{name}: a piece of a body was not seen: {error}"));
     }
 }
 

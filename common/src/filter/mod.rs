@@ -33,6 +33,10 @@ pub trait Filter: Sized + 'static {
     /// Whether requests that meet a broken rule are refused with 500 (`true`) or left alone (`false`).
     const BROKEN_CONFIG_REFUSES: bool = false;
 
+    /// Whether the filter decodes what it reads of responses itself. If not, the upstream is asked for an
+    /// answer without encoding.
+    const READS_ENCODED: bool = false;
+
     /// A request arrives. The head may be edited; it leaves when the body has been dealt with.
     ///
     /// # Errors
@@ -83,6 +87,10 @@ pub trait Filter: Sized + 'static {
         Ok(())
     }
 
+    /// One piece of a request body that passes as it comes, if [`RequestBody::Observed`] was asked for. A
+    /// large piece is shown in slices. `end` marks the last call; its piece may be empty.
+    fn request_passes(&mut self, _cx: &StreamCx<'_>, _piece: &[u8], _end: bool) {}
+
     /// The answer to a [`Flow::Call`] of the request phase, which is still held.
     ///
     /// # Errors
@@ -121,6 +129,10 @@ pub trait Filter: Sized + 'static {
         out.extend_from_slice(chunk);
     }
 
+    /// One piece of a response that passes as it comes, if [`ResponseBody::Observed`] was asked for. A large
+    /// piece is shown in slices. `end` marks the last call; its piece may be empty.
+    fn response_passes(&mut self, _cx: &StreamCx<'_>, _piece: &[u8], _end: bool) {}
+
     /// Exactly once, however the exchange ended.
     fn end(self, _cx: &StreamCx<'_>, _how: End) {}
 
@@ -142,7 +154,7 @@ pub enum Start<F> {
         /// What is to be done with the request body.
         body: RequestBody,
         /// Whether [`Filter::response_head`] is to be called. The driver then asks the upstream for
-        /// an unencoded answer.
+        /// an unencoded answer, unless the filter [reads encoded ones](Filter::READS_ENCODED).
         response: bool,
     },
     /// Answer at once.
@@ -168,6 +180,9 @@ pub enum RequestBody {
     /// Piece by piece, rewritten as it comes, however long it is; the head leaves at once, without
     /// `content-length`.
     Chunks,
+    /// It passes as it comes, however long it is, and [`Filter::request_passes`] sees each piece; the head
+    /// leaves at once.
+    Observed,
 }
 
 /// What becomes of a request body that has not come to its end.
@@ -191,6 +206,8 @@ pub enum ResponseBody {
     },
     /// Piece by piece, rewritten as it comes; the head leaves at once, without `content-length`.
     Chunks,
+    /// It passes as it comes, and [`Filter::response_passes`] sees each piece; the head leaves at once.
+    Observed,
 }
 
 /// How a held phase goes on.

@@ -1,4 +1,4 @@
-//! A piece of a body, rewritten as it passes. Envoy hands over pieces of many mebibytes where its buffers may be
+//! A piece of a body, rewritten or looked at as it passes. Envoy hands over pieces of many mebibytes where its buffers may be
 //! that large, and linear memory never shrinks: so a piece is read in slices, what stays the same is not written,
 //! and what is written waits with the host.
 
@@ -76,6 +76,25 @@ pub(super) fn rewrite(
     match same {
         Some(_) => Ok(()),
         None => Ok(waiting.write(body, &out)?),
+    }
+}
+
+/// Shows the piece of `size` bytes that the host has, slice by slice, and whether a slice is the last.
+pub(super) fn observe(
+    host: &dyn Host,
+    body: Body,
+    size: usize,
+    see: &mut dyn FnMut(&[u8], bool),
+) -> Result<(), HostError> {
+    let mut start = 0;
+    loop {
+        let slice = read(host, body, start, SLICE.min(size - start))?;
+        start += slice.len();
+        let is_last = start >= size || slice.is_empty();
+        see(&slice, is_last);
+        if is_last {
+            return Ok(());
+        }
     }
 }
 

@@ -27,13 +27,15 @@ pub struct Config {
     request_passes: bool,
     /// Rewrite the request body as it comes: `x` becomes `xx`, `-` goes, `!` is a fault.
     request_chunks: bool,
+    /// Only look at the request body as it passes.
+    request_observed: bool,
     /// Replace the request body.
     request_body: Option<NewBody>,
     /// Set on the request; an empty value removes the header.
     request_headers: BTreeMap<String, String>,
     /// Call a service while the request is held.
     request_call: Option<Call>,
-    /// What to do with responses: `pass`, `chunks` or `whole`.
+    /// What to do with responses: `pass`, `observed`, `chunks` or `whole`.
     response: Option<Mode>,
     /// Limit of a whole response.
     response_limit: usize,
@@ -59,6 +61,7 @@ pub struct Config {
 #[serde(rename_all = "camelCase")]
 enum Mode {
     Pass,
+    Observed,
     Chunks,
     Whole,
 }
@@ -129,6 +132,7 @@ impl Filter for Probe {
         edit(cx.head, &config.request_headers);
         let body = match config.request_limit {
             _ if config.request_chunks => RequestBody::Chunks,
+            _ if config.request_observed => RequestBody::Observed,
             Some(limit) if config.request_until.is_some() => RequestBody::Watched { limit },
             Some(limit) => RequestBody::Whole { limit },
             None => RequestBody::Pass,
@@ -197,6 +201,7 @@ impl Filter for Probe {
         }
         Ok(match self.config.response {
             Some(Mode::Chunks) => ResponseBody::Chunks,
+            Some(Mode::Observed) => ResponseBody::Observed,
             Some(Mode::Whole) => ResponseBody::Whole { limit: self.config.response_limit },
             Some(Mode::Pass) | None => ResponseBody::Pass,
         })
@@ -222,6 +227,16 @@ impl Filter for Probe {
         if end {
             out.extend_from_slice(self.config.response_tail.as_bytes());
         }
+    }
+
+    fn request_passes(&mut self, cx: &StreamCx<'_>, piece: &[u8], end: bool) {
+        cx.env
+            .log(LogLevel::Info, format_args!("probe: saw {} bytes of the request, end {end}", piece.len()));
+    }
+
+    fn response_passes(&mut self, cx: &StreamCx<'_>, piece: &[u8], end: bool) {
+        cx.env
+            .log(LogLevel::Info, format_args!("probe: saw {} bytes of the response, end {end}", piece.len()));
     }
 
     fn end(self, cx: &StreamCx<'_>, how: End) {

@@ -312,3 +312,62 @@ fn a_wholly_bad_config_is_refused() {
     assert!(load_errors::<Probe>("[1]").is_err());
     assert!(load_errors::<Probe>(r#"{"requestLimit":{}}"#).is_err());
 }
+
+/// What the probe saw of bodies that passed.
+fn observed(script: Script) -> (Played, Vec<String>) {
+    let played = run(r#"{"requestObserved":true,"response":"observed"}"#, script);
+    let lines = played.logged(LogLevel::Info);
+    let lines = lines.into_iter().filter_map(|line| Some(line.strip_prefix("probe: saw ")?.to_owned()));
+    let lines = lines.collect();
+    (played, lines)
+}
+
+#[test]
+fn an_observed_body_passes_as_it_came_and_every_piece_is_seen_once() {
+    let script = answered(post("").chunks(chunks(&["ab", "c"])).without("content-length"), &["12", "345"]);
+    let (played, lines) = observed(script);
+    assert_eq!(played.sent().chunks, chunks(&["ab", "c"]));
+    assert_eq!(played.client.as_ref().unwrap().chunks, chunks(&["12", "345"]));
+    assert_eq!(
+        lines,
+        [
+            "2 bytes of the request, end false",
+            "1 bytes of the request, end false",
+            "0 bytes of the request, end true",
+            "2 bytes of the response, end false",
+            "3 bytes of the response, end false",
+            "0 bytes of the response, end true",
+        ]
+    );
+}
+
+#[test]
+fn trailers_end_an_observed_body() {
+    let script = answered(post("abc").without("content-length").with_request_trailers(), &["1"]);
+    let (_, lines) = observed(script.with_response_trailers());
+    assert_eq!(
+        lines,
+        [
+            "3 bytes of the request, end false",
+            "0 bytes of the request, end true",
+            "1 bytes of the response, end false",
+            "0 bytes of the response, end true",
+        ]
+    );
+}
+
+#[test]
+fn a_large_piece_is_observed_in_slices() {
+    let (played, lines) = observed(post(&"x".repeat(150_000)));
+    assert_eq!(played.sent().chunks.len(), 1);
+    assert_eq!(lines[..2], ["65536 bytes of the request, end false"; 2]);
+    assert_eq!(lines[2..], ["18928 bytes of the request, end false", "0 bytes of the request, end true"]);
+}
+
+#[test]
+fn what_has_no_body_or_is_a_tunnel_is_not_observed() {
+    let (_, lines) = observed(Script::request("GET", "/").answered(204, &[], []));
+    assert_eq!(lines, Vec::<String>::new());
+    let (_, lines) = observed(post("abc").header("upgrade", "websocket"));
+    assert_eq!(lines, Vec::<String>::new());
+}
