@@ -12,7 +12,8 @@ use crate::llm::model_mapping::ModelMapping;
 ///
 /// A doc comment is what the README says of the key. After the type may stand `as "…"`, where the words of
 /// [`Setting::KIND`] would say too little; then `= value`, what the field holds without its key, or
-/// `=> value`, what stands in for a field that is `None` then. Both are shown as the default.
+/// `=> value`, what stands in for a field that is `None` then. Both are shown as the default. Keys are in
+/// camel case; with `snake_case` before `struct` they are as the fields.
 ///
 /// ```
 /// common::settings! {
@@ -34,7 +35,20 @@ use crate::llm::model_mapping::ModelMapping;
 macro_rules! settings {
     (
         $(#[$outer:meta])*
-        $vis:vis struct $name:ident {
+        $vis:vis struct $name:ident { $($fields:tt)* }
+    ) => {
+        $crate::settings!(@declare "camelCase" $(#[$outer])* $vis $name { $($fields)* });
+    };
+    (
+        $(#[$outer:meta])*
+        $vis:vis snake_case struct $name:ident { $($fields:tt)* }
+    ) => {
+        $crate::settings!(@declare "snake_case" $(#[$outer])* $vis $name { $($fields)* });
+    };
+    (
+        @declare $case:literal
+        $(#[$outer:meta])*
+        $vis:vis $name:ident {
             $(
                 $(#[doc = $doc:literal])*
                 $(#[serde($($serde:tt)*)])?
@@ -44,7 +58,7 @@ macro_rules! settings {
     ) => {
         $(#[$outer])*
         #[derive(::serde::Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
+        #[serde(rename_all = $case, default)]
         $vis struct $name {
             $(
                 $(#[doc = $doc])*
@@ -64,6 +78,7 @@ macro_rules! settings {
             const KEYS: &'static [$crate::config::reference::Key] = &[
                 $($crate::config::reference::Key {
                     field: stringify!($field),
+                    case: $case,
                     kind: $crate::settings!(
                         @first $($kind,)? <$type as $crate::config::reference::Setting>::KIND
                     ),
@@ -91,6 +106,8 @@ pub trait Documented: DeserializeOwned {
 pub struct Key {
     /// The name of the field it is read into.
     pub field: &'static str,
+    /// How its name is made of that: `camelCase` or `snake_case`.
+    pub case: &'static str,
     /// What kind of value it has.
     pub kind: &'static str,
     /// What holds without the key; empty where there is nothing to show.
@@ -100,8 +117,11 @@ pub struct Key {
 }
 
 impl Key {
-    /// The name in configurations: serde's `camelCase` of the field.
+    /// The name in configurations, as serde makes it of the field.
     fn name(&self) -> String {
+        if self.case == "snake_case" {
+            return self.field.trim_start_matches("r#").to_owned();
+        }
         let mut name = String::with_capacity(self.field.len());
         let mut raise = false;
         for char in self.field.trim_start_matches("r#").chars() {
@@ -256,6 +276,19 @@ mod tests {
         let read: Sample = serde_json::from_str(r#"{"type":3,"old":["z"]}"#).unwrap();
         assert_eq!((read.first_key.as_str(), read.r#type, read.on), ("a", Some(3), false));
         assert_eq!((read.list, read.tokens.len()), (vec!["z".to_owned()], 0));
+    }
+
+    crate::settings! {
+        snake_case struct Snake {
+            /// Words.
+            two_words: u64,
+        }
+    }
+
+    #[test]
+    fn keys_may_be_in_snake_case() {
+        assert!(rows(&[("", Snake::KEYS)]).contains("| `two_words` | number, 0 | Words. |"));
+        assert_eq!(serde_json::from_str::<Snake>(r#"{"two_words":3}"#).unwrap().two_words, 3);
     }
 
     #[test]

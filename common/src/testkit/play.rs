@@ -2,6 +2,7 @@
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "test support: a panic is the verdict")]
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::fake::{FakeEnvoy, Fields};
 use crate::filter::driver::{Action, Exchange, Plugin};
@@ -22,6 +23,7 @@ pub struct Script {
     properties: Vec<(String, Vec<u8>)>,
     dead_clusters: Vec<String>,
     random: u64,
+    moments: Vec<Duration>,
 }
 
 impl Script {
@@ -130,6 +132,13 @@ impl Script {
     #[must_use]
     pub fn property(mut self, path: &str, value: impl AsRef<[u8]>) -> Self {
         self.properties.push((path.into(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// When the pieces of the response come, its end among them, in milliseconds from the beginning.
+    #[must_use]
+    pub fn at(mut self, moments: &[u64]) -> Self {
+        self.moments = moments.iter().copied().map(Duration::from_millis).collect();
         self
     }
 
@@ -308,6 +317,9 @@ impl<F: Filter> Player<F> {
             self.mark_buffered(way, waiting.len() > chunk.len());
             self.envoy.bodies.borrow_mut()[way].clone_from(&waiting);
             let end = at == ends;
+            if let Some(moment) = self.script.moments.get(at).filter(|_| way == 1) {
+                self.envoy.monotonic.set(*moment);
+            }
             let action = match way {
                 0 => self.exchange.request_body(&self.envoy, waiting.len(), end),
                 _ => self.exchange.response_body(&self.envoy, waiting.len(), end),
