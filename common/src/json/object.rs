@@ -212,6 +212,12 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// The value of a number.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        serde_json::from_slice(self.text).ok()
+    }
+
     /// The value of a number that is a whole one.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {

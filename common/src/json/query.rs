@@ -253,14 +253,18 @@ fn operator(text: &str) -> Option<(&str, Operator, &str)> {
 }
 
 fn operand_of(text: &str) -> Operand {
-    if let Some(text) = value(text.as_bytes()).ok().and_then(|value| value.as_str()) {
+    let found = value(text.as_bytes()).ok();
+    if let Some(text) = found.and_then(|found| found.as_str()) {
         return Operand::Text(text.into_owned());
     }
     match text {
         "true" => Operand::Word("true"),
         "false" => Operand::Word("false"),
         "null" => Operand::Word("null"),
-        _ => text.parse().map_or_else(|_| Operand::Text(text.trim_matches('"').to_owned()), Operand::Number),
+        _ => match found.and_then(|found| found.as_f64()) {
+            Some(number) => Operand::Number(number),
+            None => Operand::Text(text.trim_matches('"').to_owned()),
+        },
     }
 }
 
@@ -286,7 +290,8 @@ fn walk<'a>(steps: &[Step], text: &'a [u8]) -> Option<Cow<'a, [u8]>> {
             if rest.is_empty() {
                 return Some(Cow::Owned(elements.len().to_string().into_bytes()));
             }
-            Some(Cow::Owned(array(elements.iter().filter_map(|element| walk(rest, element.text())))))
+            let mut found = elements.iter().filter_map(|element| walk(rest, element.text()));
+            Some(Cow::Owned(array(&mut found)))
         }
         Step::First(condition) => {
             let elements = value(text).ok()?.elements()?;
@@ -295,7 +300,7 @@ fn walk<'a>(steps: &[Step], text: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         Step::All(condition) => {
             let elements = value(text).ok()?.elements()?;
             let found = elements.iter().filter(|element| condition.holds(**element));
-            Some(Cow::Owned(array(found.filter_map(|element| walk(rest, element.text())))))
+            Some(Cow::Owned(array(&mut found.filter_map(|element| walk(rest, element.text())))))
         }
         Step::Modifier(Modifier::This) => walk(rest, text),
         Step::Modifier(modifier) => {
@@ -305,7 +310,8 @@ fn walk<'a>(steps: &[Step], text: &'a [u8]) -> Option<Cow<'a, [u8]>> {
     }
 }
 
-fn array<'a>(elements: impl Iterator<Item = Cow<'a, [u8]>>) -> Vec<u8> {
+/// One function for all kinds of elements: it is large, and seldom called.
+fn array<'a>(elements: &mut dyn Iterator<Item = Cow<'a, [u8]>>) -> Vec<u8> {
     let mut out = vec![b'['];
     for element in elements {
         if out.len() > 1 {
@@ -318,9 +324,9 @@ fn array<'a>(elements: impl Iterator<Item = Cow<'a, [u8]>>) -> Vec<u8> {
 }
 
 impl Modifier {
+    #[inline(never)]
     fn of(self, value: Raw<'_>) -> Option<Vec<u8>> {
-        let texts =
-            |values: Vec<Raw<'_>>| array(values.into_iter().map(|value| value.text().to_vec().into()));
+        let texts = |values: Vec<Raw<'_>>| array(&mut values.iter().map(|value| Cow::Borrowed(value.text())));
         match (self, value.object(), value.elements()) {
             (Self::Reverse, None, Some(mut elements)) => {
                 elements.reverse();
@@ -342,8 +348,8 @@ impl Modifier {
                 Some(out)
             }
             (Self::Keys, Some(object), _) => {
-                let names = object.members().map(|(name, _)| Cow::Owned(super::string(&name)));
-                Some(array(names))
+                let mut names = object.members().map(|(name, _)| Cow::Owned(super::string(&name)));
+                Some(array(&mut names))
             }
             (Self::Values, Some(object), _) => {
                 Some(texts(object.members().map(|(_, value)| value).collect()))
@@ -353,7 +359,7 @@ impl Modifier {
                     Some(inner) => inner.iter().map(|value| value.text().to_vec()).collect(),
                     None => vec![element.text().to_vec()],
                 };
-                Some(array(elements.into_iter().flat_map(inner).map(Cow::Owned)))
+                Some(array(&mut elements.into_iter().flat_map(inner).map(Cow::Owned)))
             }
             _ => Some(value.text().to_vec()),
         }
@@ -382,8 +388,7 @@ impl Operator {
         let order = match operand {
             Operand::Text(text) => found.as_str().map(|found| (*found).cmp(text.as_str())),
             Operand::Number(number) if found.kind() == Kind::Number => {
-                let found = std::str::from_utf8(found.text()).ok().and_then(|text| text.parse::<f64>().ok());
-                found.and_then(|found| found.partial_cmp(number))
+                found.as_f64().and_then(|found| found.partial_cmp(number))
             }
             Operand::Word(word) if found.text() == word.as_bytes() => Some(Ordering::Equal),
             Operand::Number(_) | Operand::Word(_) => None,

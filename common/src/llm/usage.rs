@@ -6,8 +6,6 @@
 
 use std::rc::Rc;
 
-use memchr::memmem;
-
 use crate::framing::{aws_event_stream, sse};
 use crate::json::{self, Kind, Object, Raw, Skim, Skimmer, Want};
 
@@ -19,6 +17,8 @@ const MAX_MEMBER: usize = 64 << 10;
 const MAX_NAME: usize = 1024;
 /// How many kinds of tokens are told apart in each direction.
 const MAX_DETAILS: usize = 32;
+/// What Bedrock adds to the last event that InvokeModel streams.
+const BEDROCK_METRICS: &str = "amazon-bedrock-invocationMetrics";
 /// Model and id are said at the beginning of a stream, or never.
 const FIRST_EVENTS: u32 = 4;
 
@@ -190,7 +190,7 @@ fn number(value: Raw<'_>) -> Option<u64> {
         return None;
     }
     value.as_u64().or_else(|| {
-        let number: f64 = std::str::from_utf8(value.text()).ok()?.parse().ok()?;
+        let number = value.as_f64()?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "inside the range")]
         (0.0..=9e15).contains(&number).then_some(number as u64)
     })
@@ -231,7 +231,7 @@ impl Report {
                 | "modelVersion"
                 | "prompt_eval_count"
                 | "eval_count"
-                | "amazon-bedrock-invocationMetrics"
+                | BEDROCK_METRICS
         )
     }
 
@@ -239,7 +239,7 @@ impl Report {
         match name {
             "id" | "responseId" => name_once(&mut self.id, value),
             "model" | "modelVersion" => name_once(&mut self.model, value),
-            "usage" | "usageMetadata" | "amazon-bedrock-invocationMetrics" => {
+            "usage" | "usageMetadata" | BEDROCK_METRICS => {
                 if let Some(object) = value.object() {
                     self.count(&object);
                 }
@@ -361,24 +361,28 @@ impl Format {
     #[must_use]
     pub fn of(content_type: Option<&[u8]>) -> Option<Self> {
         let Some(content_type) = content_type else { return Some(Self::Json) };
-        let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+        let essence = essence.trim_ascii().to_ascii_lowercase();
         let suffix = essence.split_last_chunk::<5>().map_or(&b""[..], |(_, suffix)| suffix);
-        let is_one_of =
-            |types: &[&str]| types.iter().any(|name| essence.eq_ignore_ascii_case(name.as_bytes()));
-        if is_one_of(&["text/event-stream"]) {
-            Some(Self::Sse)
-        } else if is_one_of(&["application/vnd.amazon.eventstream"]) {
-            Some(Self::AwsEventStream)
-        } else if suffix.eq_ignore_ascii_case(b"+json")
-            || is_one_of(&["application/json", "text/json", "text/plain", "text/javascript"])
-            || is_one_of(&["application/x-ndjson", "application/jsonl"])
-        {
-            Some(Self::Json)
-        } else {
-            None
+        match FORMATS.iter().find(|(name, _)| *essence == *name.as_bytes()) {
+            Some((_, format)) => Some(*format),
+            None if suffix == b"+json" => Some(Self::Json),
+            None => None,
         }
     }
 }
+
+/// Media types that may say something of usage.
+static FORMATS: [(&str, Format); 8] = [
+    ("text/event-stream", Format::Sse),
+    ("application/json", Format::Json),
+    ("application/x-ndjson", Format::Json),
+    ("application/jsonl", Format::Json),
+    ("application/vnd.amazon.eventstream", Format::AwsEventStream),
+    ("text/json", Format::Json),
+    ("text/plain", Format::Json),
+    ("text/javascript", Format::Json),
+];
 
 /// Reads a response as it passes, and keeps nothing of it but what it was asked for.
 #[derive(Debug)]
@@ -439,6 +443,9 @@ impl Reader {
                 };
                 let text = wrapped.as_deref().unwrap_or(message.payload);
                 report.event(events, text);
+                if wrapped.is_some() {
+                    report.read_metrics(text);
+                }
                 on_event(text);
             }),
         }
@@ -458,6 +465,15 @@ impl Reader {
 }
 
 impl Report {
+    /// Bedrock's own counts, beside the model's.
+    fn read_metrics(&mut self, text: &[u8]) {
+        if let Ok(object) = json::object(text)
+            && let Some(metrics) = object.get(BEDROCK_METRICS)
+        {
+            self.member(BEDROCK_METRICS, metrics);
+        }
+    }
+
     /// An event is only looked into where something can be expected of it.
     fn event(&mut self, events: &mut u32, text: &[u8]) {
         *events = events.saturating_add(1);
@@ -470,18 +486,16 @@ impl Report {
     }
 }
 
-/// Whether an event may have usage in it that is not null.
+/// Whether an event may have usage in it that is not null. `g` is rare in JSON, so few places are looked at twice.
 fn says_usage(text: &[u8]) -> bool {
-    let mut rest = text;
-    while let Some(at) = memmem::find(rest, b"\"usage") {
-        rest = rest.get(at + 6..).unwrap_or_default();
-        let is_null =
-            rest.strip_prefix(b"\":").is_some_and(|value| value.trim_ascii_start().starts_with(b"null"));
-        if !is_null {
-            return true;
+    let has = |at: usize, word: &[u8]| text.get(at..).is_some_and(|rest| rest.starts_with(word));
+    memchr::memchr_iter(b'g', text).any(|at| {
+        if !at.checked_sub(4).is_some_and(|start| has(start, b"\"usage")) {
+            return false;
         }
-    }
-    memmem::find(text, b"invocationMetrics").is_some()
+        let behind = text.get(at + 2..).unwrap_or_default();
+        !behind.strip_prefix(b"\":").is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
+    })
 }
 
 /// JSON, wherever it begins in the data of an event.
