@@ -1,0 +1,760 @@
+//! The life of one exchange.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::config::{ConfigError, Section};
+use common::filter::{
+    End, Env, Filter, LogLevel, RequestBody, RequestCx, ResponseBody, ResponseCx, Start, StreamCx,
+};
+use common::http::{Fault, Head, LocalReply, MediaType, encoding, path};
+use common::json;
+use common::llm::usage::{Details, Format, Reader, Report, Usage};
+
+use crate::attribute::{Attribute, Collected, Log, SPAN_PREFIX, Source, Value};
+use crate::built_in::{self, BuiltIn, Tokens};
+use crate::config::{Config, MAX_KEPT, What};
+use crate::log::{Members, escaped};
+use crate::metrics::{Labels, Metric};
+use crate::request::RequestReader;
+use crate::tool_calls::ToolCalls;
+
+/// Filter state that the access log and other plugins read.
+const AI_LOG: &str = "ai_log";
+/// What stands for a route, a cluster or an API that there is none of.
+const NONE: &str = "-";
+/// What Bedrock's InvokeModel says of usage.
+const BEDROCK_INPUT: &str = "x-amzn-bedrock-input-token-count";
+const BEDROCK_OUTPUT: &str = "x-amzn-bedrock-output-token-count";
+
+/// What is known of one exchange.
+pub struct AiStatistics {
+    config: Rc<Config>,
+    began: Duration,
+    consumer: String,
+    session: Option<String>,
+    /// Without query.
+    path: String,
+    traced: Traced,
+    request: Option<Box<RequestReader>>,
+    request_model: Option<String>,
+    turns: Option<u64>,
+    /// In the order in which they were found: the later one of a key counts.
+    values: Vec<(usize, Value)>,
+    status: u16,
+    route: String,
+    cluster: String,
+    provider: Option<String>,
+    attempts: u64,
+    phase: Phase,
+}
+
+/// Whether what is meant for spans is of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Traced {
+    Yes,
+    No,
+}
+
+enum Phase {
+    /// No response yet.
+    Awaiting,
+    /// The response is not to be looked at.
+    Skipping,
+    Responding(Box<Response>),
+    /// Everything is written.
+    Done,
+}
+
+/// A response under way.
+struct Response {
+    is_stream: bool,
+    decoder: Option<encoding::Decoder>,
+    reader: Option<Reader>,
+    collected: Vec<Collected>,
+    calls: ToolCalls,
+    first: Option<Duration>,
+    /// What the head says of usage.
+    from_head: Option<Report>,
+}
+
+impl Filter for AiStatistics {
+    const NAME: &'static str = "ai-statistics";
+    const READS_ENCODED: bool = true;
+    type Config = Config;
+
+    fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {
+        Config::load(section)
+    }
+
+    fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
+        let (head, env) = (&*cx.head, cx.env);
+        let path = path::split(head.get_str(":path").unwrap_or_default()).0;
+        let is_enabled = |suffix: &String| path.ends_with(suffix.as_str());
+        if !config.path_suffixes.is_empty() && !config.path_suffixes.iter().any(is_enabled) {
+            return Ok(Start::Inactive);
+        }
+        let first = |names: &[String]| {
+            let value = |name: &String| head.get_str(name).filter(|value| !value.is_empty());
+            names.iter().find_map(value).map(str::to_owned)
+        };
+        let reads_body = cx.has_body && is_readable(head);
+        let mut filter = Self {
+            began: env.monotonic(),
+            consumer: first(&config.consumer_headers).unwrap_or_else(|| "none".to_owned()),
+            session: first(&config.session_headers),
+            path: path.to_owned(),
+            traced: traced(head),
+            request: reads_body.then(|| Box::new(RequestReader::new(config.of_request.clone(), MAX_KEPT))),
+            request_model: None,
+            turns: None,
+            values: Vec::new(),
+            status: 0,
+            route: String::new(),
+            cluster: String::new(),
+            provider: None,
+            attempts: 1,
+            phase: Phase::Awaiting,
+            config: Rc::clone(config),
+        };
+        filter.write_span(env, "gen_ai.span.kind", "LLM");
+        for (attribute, at) in config.attributes.iter().zip(0..) {
+            let value = match &attribute.source {
+                Source::Fixed(text) => Some(text.as_str()),
+                Source::RequestHeader(name) => head.get_str(name),
+                _ => continue,
+            };
+            filter.found(env, at, attribute, value.map(|text| Value::of_text(text, config.value_limit)));
+        }
+        let body = if reads_body { RequestBody::Observed } else { RequestBody::Pass };
+        Ok(Start::Run { filter, body, response: true })
+    }
+
+    fn request_passes(&mut self, cx: &StreamCx<'_>, piece: &[u8], end: bool) {
+        if let Some(request) = &mut self.request {
+            request.push(piece);
+        }
+        if end {
+            self.request_ends(cx.env);
+        }
+    }
+
+    fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
+        // An upstream may answer before it has read all.
+        self.request_ends(cx.env);
+        self.status = cx.status();
+        let content_type = cx.head.get("content-type");
+        let is_enabled = |part: &String| cx.head.contains("content-type", part);
+        if !self.config.content_types.is_empty() && !self.config.content_types.iter().any(is_enabled) {
+            self.phase = Phase::Skipping;
+            return Ok(ResponseBody::Pass);
+        }
+        self.locate(cx.env);
+        let config = Rc::clone(&self.config);
+        for (attribute, at) in config.attributes.iter().zip(0..) {
+            if let Source::ResponseHeader(name) = &attribute.source {
+                let value = cx.head.get_str(name).map(|text| Value::of_text(text, config.value_limit));
+                self.found(cx.env, at, attribute, value);
+            }
+        }
+        let format = Format::of(content_type);
+        let is_stream = matches!(format, Some(Format::Sse | Format::AwsEventStream));
+        let encoding = cx.head.get("content-encoding").filter(|name| !name.eq_ignore_ascii_case(b"identity"));
+        let decoder = encoding.and_then(encoding::Decoder::of);
+        let is_legible = encoding.is_none() || decoder.is_some();
+        let is_tunnel = self.status == 101 || cx.request.get(":method") == Some(b"CONNECT");
+        let format = format.filter(|_| is_legible && !is_tunnel);
+        let keep = config.of_response.clone();
+        let response = Response {
+            is_stream,
+            decoder,
+            reader: format.map(|format| Reader::new(format, keep, MAX_KEPT)),
+            collected: config.searches.iter().map(|search| Collected::new(search.rule)).collect(),
+            calls: ToolCalls::default(),
+            first: None,
+            from_head: reported(cx.head),
+        };
+        self.phase = Phase::Responding(Box::new(response));
+        if !cx.has_body {
+            self.finish(cx.env, false);
+            return Ok(ResponseBody::Pass);
+        }
+        // What is not read may still be a stream whose first piece is waited for.
+        let is_observed = format.is_some() || (is_stream && !is_tunnel);
+        Ok(if is_observed { ResponseBody::Observed } else { ResponseBody::Pass })
+    }
+
+    fn response_passes(&mut self, cx: &StreamCx<'_>, piece: &[u8], end: bool) {
+        let config = Rc::clone(&self.config);
+        if let Phase::Responding(response) = &mut self.phase {
+            if response.is_stream && response.first.is_none() && !piece.is_empty() {
+                response.first = Some(cx.env.monotonic().saturating_sub(self.began));
+            }
+            response.read(&config, piece, end);
+        }
+        if end {
+            self.finish(cx.env, false);
+        }
+    }
+
+    fn end(mut self, cx: &StreamCx<'_>, how: End) {
+        self.finish(cx.env, how == End::Aborted);
+    }
+
+    /// Nothing is ever refused here, so no client's dialect need be known.
+    fn refuse(_: &Head, fault: &Fault) -> LocalReply {
+        LocalReply::json(fault.status, "{}", fault.code)
+    }
+}
+
+impl AiStatistics {
+    /// The request body has ended, or no more of it is waited for.
+    fn request_ends(&mut self, env: &dyn Env) {
+        let Some(request) = self.request.take() else { return };
+        self.turns = Some(request.turns());
+        self.request_model = request.model().map(str::to_owned).or_else(|| model_in_path(&self.path));
+        self.write_span(env, "gen_ai.request.model", &self.asked_model());
+        let config = Rc::clone(&self.config);
+        for (attribute, at) in config.attributes.iter().zip(0..) {
+            let Source::RequestBody(path) = &attribute.source else { continue };
+            let kept = request.kept();
+            let asked = path.as_ref().and_then(|path| path.find(kept));
+            let found = asked.filter(|text| !is_blank(text)).or_else(|| match attribute.built_in {
+                Some(BuiltIn::Question) => built_in::question(kept),
+                Some(BuiltIn::System) => built_in::system(kept),
+                _ => None,
+            });
+            self.found(env, at, attribute, found.and_then(|text| Value::of(&text, config.value_limit)));
+        }
+    }
+
+    /// Where the request went. What the request phase says of it may be out of date by now.
+    fn locate(&mut self, env: &dyn Env) {
+        let property = |path: &[&str]| {
+            let text = String::from_utf8(env.property(path)?).ok()?;
+            Some(text).filter(|text| !text.is_empty())
+        };
+        self.route = property(&["xds", "route_name"]).unwrap_or_else(|| NONE.to_owned());
+        self.cluster = property(&["xds", "cluster_name"]).unwrap_or_else(|| NONE.to_owned());
+        let attempts = env.property(&["upstream", "request_attempt_count"]);
+        let attempts = attempts.as_deref().and_then(|bytes| bytes.first_chunk::<8>().copied());
+        self.attempts = attempts.map_or(1, u64::from_le_bytes).max(1);
+        if self.attempts > 1 || self.config.formats.otel {
+            self.provider =
+                property(&["xds", "upstream_host_metadata", "filter_metadata", "ai-proxy", "provider"])
+                    .or_else(|| {
+                        property(&["xds", "cluster_metadata", "filter_metadata", "ai-proxy", "provider"])
+                    });
+        }
+    }
+
+    /// What an attribute is; its span is told at once.
+    fn found(&mut self, env: &dyn Env, at: usize, attribute: &Attribute, value: Option<Value>) {
+        let Some(value) = attribute.or_default(value) else { return };
+        if let Some(key) = attribute.span_key.as_ref().filter(|_| self.traced == Traced::Yes)
+            && !value.is_empty()
+        {
+            env.set_property(key, value.text().as_bytes());
+        }
+        if attribute.log != Log::Nowhere {
+            self.values.push((at, value));
+        }
+    }
+
+    fn write_span(&self, env: &dyn Env, key: &str, value: &str) {
+        if self.traced == Traced::Yes {
+            env.set_property(&format!("{SPAN_PREFIX}{key}"), value.as_bytes());
+        }
+    }
+
+    fn asked_model(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.request_model.as_deref().unwrap_or("UNKNOWN"))
+    }
+
+    /// Everything is written, once.
+    fn finish(&mut self, env: &dyn Env, aborted: bool) {
+        let response = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Done => return,
+            Phase::Responding(response) => Some(response),
+            Phase::Skipping => None,
+            Phase::Awaiting => {
+                self.request_ends(env);
+                self.locate(env);
+                None
+            }
+        };
+        let took = milliseconds(env.monotonic().saturating_sub(self.began));
+        let is_skipped = response.is_none() && self.status != 0;
+        let report = response.as_ref().map(|response| response.report()).unwrap_or_default();
+        let report = if self.config.reads_usage { report } else { Report { usage: None, ..report } };
+        let first = response.as_ref().and_then(|response| response.first).map(milliseconds);
+        let is_stream = response.as_ref().map(|response| response.is_stream);
+
+        let mut members = Members::default();
+        self.describe_request(&mut members);
+        if !is_skipped {
+            if let Some(is_stream) = is_stream {
+                let kind = if is_stream { "stream" } else { "normal" };
+                members.set_text("response_type", kind);
+            }
+            self.describe_response(&mut members, &report, first, took, aborted);
+            if let Some(usage) = report.usage.as_ref().filter(|usage| usage.total() > 0) {
+                let number = |count: Option<u64>| count.unwrap_or(0).to_string();
+                self.write_span(env, "gen_ai.model_name", &self.answered_model(&report));
+                self.write_span(env, "gen_ai.usage.input_tokens", &number(usage.input));
+                self.write_span(env, "gen_ai.usage.output_tokens", &number(usage.output));
+                self.write_span(env, "gen_ai.usage.total_tokens", &usage.total().to_string());
+            }
+            if let Some(response) = response {
+                self.read_attributes(env, *response, &report);
+            }
+        }
+        self.write_attributes(env, &mut members);
+        if self.config.reads_usage && !is_skipped {
+            let times = Times { took, first, is_stream: is_stream == Some(true) };
+            self.count(env, &members, &report, &times);
+        }
+        self.write_log(env, members);
+    }
+
+    fn describe_request(&self, members: &mut Members) {
+        members.set_text("api", api(&self.route));
+        if let Some(turns) = self.turns {
+            members.set_number("chat_round", turns);
+        }
+        if let Some(session) = &self.session {
+            members.set_text("session_id", session);
+        }
+    }
+
+    fn describe_response(
+        &self,
+        members: &mut Members,
+        report: &Report,
+        first: Option<u64>,
+        took: u64,
+        aborted: bool,
+    ) {
+        if self.status > 0 {
+            members.set_number("status", self.status.into());
+        }
+        if aborted {
+            members.set("aborted", b"true".to_vec());
+        }
+        if self.attempts > 1 {
+            members.set_number("attempts", self.attempts);
+            if let Some(provider) = &self.provider {
+                members.set_text("provider", provider);
+            }
+        }
+        if let Some(id) = report.id.as_ref().filter(|_| self.config.reads_usage) {
+            members.set_text("chat_id", id);
+        }
+        if let Some(first) = first {
+            members.set_number("llm_first_token_duration", first);
+        }
+        members.set_number("llm_service_duration", took);
+        let Some(usage) = &report.usage else { return };
+        members.set_text("model", &self.answered_model(report));
+        members.set_number("input_token", usage.input.unwrap_or(0));
+        members.set_number("output_token", usage.output.unwrap_or(0));
+        members.set_number("total_token", usage.total());
+        members.set("input_token_details", usage.input_details.to_json().into_bytes());
+        members.set("output_token_details", usage.output_details.to_json().into_bytes());
+    }
+
+    fn answered_model<'a>(&'a self, report: &'a Report) -> Cow<'a, str> {
+        match &report.model {
+            Some(model) => Cow::Borrowed(model),
+            None => self.asked_model(),
+        }
+    }
+
+    /// The attributes of a response that has ended.
+    fn read_attributes(&mut self, env: &dyn Env, mut response: Response, report: &Report) {
+        let config = Rc::clone(&self.config);
+        for (attribute, at) in config.attributes.iter().zip(0..) {
+            let value = match (&attribute.source, response.is_stream) {
+                (Source::Stream { .. } | Source::Response { .. }, true) => {
+                    response.streamed(&config, at, attribute)
+                }
+                (Source::Body(path), false) => {
+                    let kept = response.reader.as_ref().map(Reader::kept).unwrap_or_default();
+                    let found = path.as_ref().and_then(|path| path.find(kept));
+                    found.and_then(|text| Value::of(&text, config.value_limit))
+                }
+                (Source::Response { .. }, false) => None,
+                _ => continue,
+            };
+            let value = value.filter(|value| attribute.built_in.is_none() || !value.is_empty());
+            let value = value.or_else(|| match attribute.built_in? {
+                BuiltIn::Tokens(tokens) => counted(report, tokens),
+                built_in if !response.is_stream => response.whole(&config, built_in),
+                _ => None,
+            });
+            self.found(env, at, attribute, value);
+        }
+    }
+
+    /// What was found goes where its attributes say.
+    fn write_attributes(&mut self, env: &dyn Env, members: &mut Members) {
+        for (at, value) in std::mem::take(&mut self.values) {
+            let Some(attribute) = self.config.attributes.get(at) else { continue };
+            match attribute.log {
+                Log::Nowhere => {}
+                Log::Member => members.set(&attribute.key, value.to_json()),
+                Log::OwnField => {
+                    let is_map = matches!(
+                        attribute.built_in,
+                        Some(BuiltIn::Tokens(Tokens::InputDetails | Tokens::OutputDetails))
+                    );
+                    let text = value.text().as_bytes();
+                    let text = if is_map { Cow::Borrowed(text) } else { Cow::Owned(escaped(text)) };
+                    env.set_property(&attribute.key, &text);
+                }
+            }
+        }
+    }
+
+    fn write_log(&self, env: &dyn Env, members: Members) {
+        let existing = env.property(&[AI_LOG]).filter(|text| !text.is_empty());
+        match members.written(existing.as_deref(), self.config.encoding, &self.config.redactions) {
+            Some(text) => env.set_property(AI_LOG, &text),
+            None => env.log(
+                LogLevel::Warn,
+                format_args!("{}: what ai_log holds already cannot be read, so nothing is added", Self::NAME),
+            ),
+        }
+    }
+
+    fn count(&self, env: &dyn Env, members: &Members, report: &Report, times: &Times) {
+        let mut metrics = self.config.metrics.borrow_mut();
+        let api = api(&self.route);
+        let route = if api == NONE { self.route.as_str() } else { api };
+        let logged = logged(members);
+        let model = logged.model.clone().unwrap_or_else(|| self.answered_model(report).into_owned());
+        let usage = report.usage.as_ref();
+        let is_error = self.status >= 400;
+        if self.config.formats.higress {
+            let mut values = Vec::with_capacity(12);
+            if let (Some(_), Some(input), Some(output)) = (&logged.model, logged.input, logged.output) {
+                let total = logged.total.unwrap_or_else(|| input.saturating_add(output));
+                values.extend([
+                    (Metric::InputToken, input),
+                    (Metric::OutputToken, output),
+                    (Metric::TotalToken, total),
+                    (Metric::ServiceDuration, times.took),
+                    (Metric::DurationCount, 1),
+                ]);
+                if times.is_stream {
+                    values.push((Metric::FirstTokenDuration, times.first.unwrap_or(0)));
+                    values.push((Metric::StreamDurationCount, 1));
+                }
+            }
+            values.push((Metric::RequestErrorCount, u64::from(is_error)));
+            values.push((Metric::RequestCount, u64::from(self.config.counts_requests)));
+            if let Some(usage) = usage.filter(|_| self.config.counts_token_details) {
+                values.push((Metric::CachedToken, usage.cached.unwrap_or(0)));
+                values.push((Metric::ReasoningToken, usage.reasoning.unwrap_or(0)));
+            }
+            if self.config.histograms {
+                values.push((Metric::ServiceMs, times.took));
+                values.extend(times.first.map(|first| (Metric::FirstTokenMs, first)));
+            }
+            values.retain(|(metric, value)| {
+                *value > 0 || matches!(metric, Metric::ServiceMs | Metric::FirstTokenMs)
+            });
+            if !values.is_empty() {
+                let (cluster, consumer) = (self.cluster.as_str(), self.consumer.as_str());
+                metrics.count(env, Labels::Higress { route, cluster, model: &model, consumer }, &values);
+            }
+        }
+        if self.config.formats.otel {
+            let labels = Labels::Otel {
+                operation: operation(&self.path),
+                provider: self.provider.as_deref().unwrap_or(&self.cluster),
+                request_model: self.request_model.as_deref().unwrap_or_default(),
+                response_model: &model,
+                error: is_error.then_some(self.status),
+                route,
+                consumer: &self.consumer,
+            };
+            let mut values = vec![(Metric::OperationDuration, times.took)];
+            if let Some(usage) = usage {
+                values.extend(usage.input.map(|count| (Metric::TokenUsageInput, count)));
+                values.extend(usage.output.map(|count| (Metric::TokenUsageOutput, count)));
+            }
+            if let Some(first) = times.first {
+                values.push((Metric::TimeToFirstToken, first));
+                let more = usage.and_then(|usage| usage.output).unwrap_or(0).saturating_sub(1);
+                let each = times.took.saturating_sub(first).checked_div(more);
+                values.extend(each.map(|each| (Metric::TimePerOutputToken, each)));
+            }
+            metrics.count(env, labels, &values);
+        }
+    }
+}
+
+/// Milliseconds of an exchange.
+struct Times {
+    took: u64,
+    first: Option<u64>,
+    is_stream: bool,
+}
+
+impl Response {
+    fn read(&mut self, config: &Config, piece: &[u8], end: bool) {
+        let Self { decoder, reader, collected, calls, .. } = self;
+        let Some(reader) = reader else { return };
+        let mut on_event = |text: &[u8]| search(config, collected, calls, text);
+        match decoder {
+            None => reader.push(piece, end, &mut on_event),
+            Some(decoder) => {
+                decoder.push(piece, &mut |decoded| reader.push(decoded, false, &mut on_event));
+                if end {
+                    reader.push(b"", true, &mut on_event);
+                }
+            }
+        }
+    }
+
+    fn report(&self) -> Report {
+        let mut report = self.reader.as_ref().map(|reader| reader.report().clone()).unwrap_or_default();
+        if report.usage.is_none()
+            && let Some(from_head) = &self.from_head
+        {
+            report.usage.clone_from(&from_head.usage);
+        }
+        report
+    }
+
+    /// What the searches for one attribute found in a stream; the first that found something counts.
+    fn streamed(&mut self, config: &Config, at: usize, attribute: &Attribute) -> Option<Value> {
+        let mut empty = None;
+        for (search, collected) in config.searches.iter().zip(&mut self.collected) {
+            if search.attribute != at {
+                continue;
+            }
+            let value = match search.what {
+                What::BuiltIn(BuiltIn::ToolCalls) => {
+                    let json = self.calls.to_json(config.stream_limit);
+                    json.and_then(|json| Value::of(&json, config.value_limit))
+                }
+                _ => collected.finish(config.stream_limit),
+            };
+            match value {
+                Some(value) if value.is_empty() => empty = Some(value),
+                Some(value) => return Some(value),
+                None => {}
+            }
+        }
+        empty.filter(|_| attribute.built_in.is_none())
+    }
+
+    /// The built-in value in a whole body.
+    fn whole(&self, config: &Config, wanted: BuiltIn) -> Option<Value> {
+        let body = json::object(self.reader.as_ref()?.kept()).ok()?;
+        if wanted != BuiltIn::ToolCalls {
+            return built_in::whole(&body, wanted).map(|text| Value::of_text(&text, config.value_limit));
+        }
+        if let Some(choices) = body.get("choices") {
+            let message = choices.elements()?.first()?.object()?.get("message")?.object()?;
+            return Value::of(message.get("tool_calls")?.text(), config.value_limit);
+        }
+        let mut calls = ToolCalls::default();
+        calls.blocks(body.get("content")?, config.value_limit);
+        Value::of(&calls.to_json(config.value_limit)?, config.value_limit)
+    }
+}
+
+/// Looks into one event of a stream for what attributes want.
+fn search(config: &Config, collected: &mut [Collected], calls: &mut ToolCalls, text: &[u8]) {
+    if config.searches.is_empty() {
+        return;
+    }
+    let mut parsed = None;
+    for (search, collected) in config.searches.iter().zip(collected) {
+        match &search.what {
+            What::Path => {
+                let source = config.attributes.get(search.attribute).map(|attribute| &attribute.source);
+                if let Some(Source::Stream { path: Some(path), .. }) = source
+                    && let Some(found) = path.find(text)
+                {
+                    collected.take(&found, config.stream_limit);
+                }
+            }
+            What::BuiltIn(wanted) => {
+                let parsed = parsed.get_or_insert_with(|| json::object(text));
+                let Ok(event) = parsed else { continue };
+                if *wanted == BuiltIn::ToolCalls {
+                    calls.event(event, config.stream_limit);
+                } else if let Some(added) = built_in::added(event, *wanted) {
+                    collected.take_text(&added, config.stream_limit);
+                }
+            }
+        }
+    }
+}
+
+/// The counts that an attribute is.
+fn counted(report: &Report, tokens: Tokens) -> Option<Value> {
+    let usage = report.usage.as_ref()?;
+    let number = |count: Option<u64>| count.map(|count| Value::Json(count.to_string()));
+    // A map is written as a text.
+    let map = |details: &Details| Some(Value::Text(details.to_json()));
+    match tokens {
+        Tokens::Reasoning => number(usage.reasoning),
+        Tokens::Cached => number(usage.cached),
+        Tokens::InputDetails => map(&usage.input_details),
+        Tokens::OutputDetails => map(&usage.output_details),
+    }
+}
+
+/// What metrics are made of: members of the log, wherever they come from.
+#[derive(Debug, Default)]
+struct Logged {
+    model: Option<String>,
+    input: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+}
+
+fn logged(members: &Members) -> Logged {
+    let value = |name: &str| json::value(members.get(name)?).ok();
+    let number = |name: &str| {
+        let value = value(name)?;
+        value.as_u64().or_else(|| value.as_str()?.parse().ok())
+    };
+    Logged {
+        model: value("model").and_then(|model| model.as_str().map(Cow::into_owned)),
+        input: number("input_token"),
+        output: number("output_token"),
+        total: number("total_token"),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn is_blank(text: &[u8]) -> bool {
+    matches!(text, b"" | b"\"\"" | b"null")
+}
+
+/// Whether a request body may be JSON.
+fn is_readable(head: &Head) -> bool {
+    let content_type = MediaType::of(head.get("content-type").unwrap_or_default());
+    let is_other = ["multipart/form-data", "application/octet-stream", "application/grpc"]
+        .iter()
+        .any(|name| content_type.is(name));
+    !is_other && !head.has("content-encoding") && !head.has("upgrade")
+}
+
+/// Envoy writes into its request id whether it traces the request; `4` stands for no. Of another id nothing is
+/// known.
+fn traced(head: &Head) -> Traced {
+    match head.get("x-request-id") {
+        Some(id) if id.len() == 36 && id.get(14) == Some(&b'4') => Traced::No,
+        _ => Traced::Yes,
+    }
+}
+
+/// Three parts of a route's name, which gateways make of an API's name, its kind and its version.
+fn api(route: &str) -> &str {
+    match route.match_indices('@').nth(2) {
+        Some((end, _)) => route.get(..end).unwrap_or(route),
+        None if route.matches('@').count() == 2 => route,
+        None => NONE,
+    }
+}
+
+/// OpenTelemetry's name of what a path does.
+fn operation(path: &str) -> &'static str {
+    const OPERATIONS: [(&str, &str); 8] = [
+        ("/chat/completions", "chat"),
+        ("/completions", "text_completion"),
+        ("/embeddings", "embeddings"),
+        (":generateContent", "generate_content"),
+        (":streamGenerateContent", "generate_content"),
+        (":embedContent", "embeddings"),
+        ("/rerank", "rerank"),
+        ("/images/generations", "image_generation"),
+    ];
+    OPERATIONS.iter().find(|(end, _)| path.ends_with(end)).map_or("chat", |(_, operation)| operation)
+}
+
+/// The model that a path names: Gemini's, Azure's and Bedrock's do.
+fn model_in_path(path: &str) -> Option<String> {
+    let behind = |mark: &str| path.split_once(mark).map(|(_, rest)| rest);
+    let model = if let Some(rest) = behind("/models/").filter(|_| path.ends_with("enerateContent")) {
+        rest.split(':').next()
+    } else if let Some(rest) = behind("/deployments/") {
+        rest.split('/').next()
+    } else {
+        let (model, method) = behind("/model/")?.split_once('/')?;
+        (method.starts_with("converse") || method.starts_with("invoke")).then_some(model)
+    };
+    model.filter(|model| !model.is_empty()).map(percent_decoded)
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        let digits = behind.first_chunk::<2>().filter(|_| *byte == b'%');
+        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        if code.is_some() {
+            rest = behind.get(2..).unwrap_or_default();
+        }
+        out.push(code.unwrap_or(*byte));
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Usage that stands in the head.
+fn reported(head: &Head) -> Option<Report> {
+    let number = |name: &str| head.get_str(name)?.parse::<u64>().ok();
+    let (input, output) = (number(BEDROCK_INPUT), number(BEDROCK_OUTPUT));
+    if input.is_none() && output.is_none() {
+        return None;
+    }
+    let mut usage = Usage::default();
+    (usage.input, usage.output) = (input, output);
+    Some(Report { usage: Some(usage), ..Report::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_is_three_parts_of_a_route() {
+        for (route, expected) in [
+            ("chat@prod@v1", "chat@prod@v1"),
+            ("a@b@c@d@e", "a@b@c"),
+            ("plain", "-"),
+            ("a@b", "-"),
+            ("", "-"),
+        ] {
+            assert_eq!(api(route), expected, "{route}");
+        }
+    }
+
+    #[test]
+    fn paths_of_some_vendors_name_the_model() {
+        for (path, expected) in [
+            ("/v1beta/models/gem-1:streamGenerateContent", Some("gem-1")),
+            ("/openai/deployments/gpt-4o/chat/completions", Some("gpt-4o")),
+            ("/model/anthropic.claude-v2%3A1/converse-stream", Some("anthropic.claude-v2:1")),
+            ("/model/m/invoke", Some("m")),
+            ("/model/m/other", None),
+            ("/v1/models/gpt-4o", None),
+            ("/v1/chat/completions", None),
+        ] {
+            assert_eq!(model_in_path(path).as_deref(), expected, "{path}");
+        }
+        assert_eq!(percent_decoded("a%2"), "a%2");
+    }
+}
