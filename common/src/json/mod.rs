@@ -7,10 +7,12 @@
 mod block;
 mod object;
 mod patch;
+mod path;
 mod scan;
 
 pub use object::{Kind, Object, Raw, object};
 pub use patch::Patch;
+pub use path::Path;
 pub use scan::JsonError;
 
 /// A JSON string literal, quotes included.
