@@ -47,6 +47,13 @@ impl ModelMapping {
         self.exact.is_empty() && self.prefixes.is_empty() && self.patterns.is_empty() && self.any.is_none()
     }
 
+    /// Tries prefix keys in the order of their bytes, star included, instead: the shorter of two comes first.
+    pub fn order_prefixes_by_alphabet(&mut self) {
+        // As if the star still stood: it is less than letters and digits, but not than every byte.
+        let key = |(prefix, _): &(String, String)| [prefix.as_bytes(), b"*"].concat();
+        self.prefixes.sort_by_cached_key(key);
+    }
+
     /// For a configuration that has lost the order of its keys. Says whether that matters.
     pub fn order_by_alphabet(&mut self) -> bool {
         self.patterns.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
@@ -126,6 +133,16 @@ mod tests {
             r#"{"a*":"1","abc*":"3","ab*":"2"}"#,
             &[("abcd", "3"), ("abx", "2"), ("ax", "1"), ("abc", "3")],
         );
+    }
+
+    #[test]
+    fn prefixes_may_be_tried_by_alphabet() {
+        let mut mapping: ModelMapping =
+            serde_json::from_str(r#"{"abc*":"3","ab*":"2","ab!*":"1","b*":"4"}"#).unwrap();
+        mapping.order_prefixes_by_alphabet();
+        for (model, expected) in [("abcd", "2"), ("ab!c", "1"), ("b", "4"), ("a", "a")] {
+            assert_eq!(mapping.map(model), expected, "{model}");
+        }
     }
 
     #[test]
