@@ -14,6 +14,9 @@ pub(super) const LISTENER: &str = "gateway";
 /// The cluster of the scripted upstream.
 const UPSTREAM: &str = "upstream";
 
+/// What the names of Envoy's own filters begin with.
+const OWN: &str = "envoy.";
+
 /// What an access log line has that no other line of Envoy's log has.
 const ACCESS_MARK: &str = "scenario_access_log";
 
@@ -96,6 +99,10 @@ fn typed(name: &str, kind: &str, mut config: Value) -> Value {
 
 fn filter(plugin: &Plugin) -> Result<Value, toolchain::Error> {
     let name = &plugin.name;
+    if name.starts_with(OWN) {
+        let config = plugin.config.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        return Ok(json!({ "name": name, "typed_config": config }));
+    }
     let module = toolchain::plugin_or_module(name)?;
     let mut config = json!({
         "name": name,
@@ -204,6 +211,18 @@ mod tests {
         assert_eq!(value, json!({ "a": { "c": 2, "d": { "e": 3 } }, "list": [4] }));
         merge(&mut value, &Value::Null);
         assert_eq!(value["list"], json!([4]));
+    }
+
+    #[test]
+    fn a_filter_of_envoys_own_stands_where_it_is_written() {
+        let config = r#"{"@type":"t","a":1}"#.to_owned();
+        let plugin = Plugin {
+            name: "envoy.filters.http.x".to_owned(),
+            config: Some(config),
+            environment: BTreeMap::new(),
+        };
+        let expected = json!({ "name": "envoy.filters.http.x", "typed_config": { "@type": "t", "a": 1 } });
+        assert_eq!(filter(&plugin).unwrap(), expected);
     }
 
     #[test]
