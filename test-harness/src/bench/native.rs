@@ -32,17 +32,33 @@ const ADDED_BY_ENVOY: [(&str, &str); 6] = [
     ("x-request-id", "6f1c1f0e-2a55-4a53-9d3a-0b7b9c4d1e2f"),
 ];
 
+/// Plays so many exchanges of a chain: what one takes, and what it asks of the host.
+type Play = fn(&Chain, &[u8], &[u8], usize) -> Result<(Duration, Vec<String>), BenchError>;
+
+/// The plugins whose code is linked in.
+const PLUGINS: [(&str, Play); 3] = [
+    ("ai-proxy", play::<ai_proxy::AiProxy>),
+    ("model-mapper", play::<model_mapper::ModelMapper>),
+    ("model-router", play::<model_router::ModelRouter>),
+];
+
 /// Plays so many exchanges of every chain and prints what one takes.
 pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError> {
-    let module = Built { name: "ai-proxy".to_owned(), path: Default::default(), size: 0, budget_kib: None };
-    if let Some(name) = plugins.iter().find(|name| **name != module.name) {
-        return Err(BenchError::UnknownPlugin { name: name.clone(), known: module.name });
+    let known = PLUGINS.map(|(name, _)| name);
+    if let Some(name) = plugins.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(BenchError::UnknownPlugin { name: name.clone(), known: known.join(", ") });
     }
+    let is_wanted = |name: &str| plugins.is_empty() || plugins.iter().any(|wanted| wanted == name);
     let traffic = Traffic::new();
     let (mut rows, mut asked) = (Vec::new(), Vec::new());
-    for chain in plugin_chains(&module) {
+    let wanted = PLUGINS.into_iter().filter(|(name, _)| is_wanted(name));
+    let chains = wanted.flat_map(|(name, play)| {
+        let module = Built { name: name.to_owned(), path: Default::default(), size: 0, budget_kib: None };
+        plugin_chains(&module).into_iter().map(move |chain| (chain, play))
+    });
+    for (chain, play) in chains {
         announce(&format!("{}: {exchanges} exchanges of each size", chain.name));
-        let time = |request| play::<ai_proxy::AiProxy>(&chain, request, &traffic.completion, exchanges);
+        let time = |request| play(&chain, request, &traffic.completion, exchanges);
         let shown = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e6);
         let (small, calls) = time(&traffic.small)?;
         let (large, _) = time(&traffic.large)?;
@@ -61,7 +77,7 @@ fn play<F: Filter>(
     answer: &[u8],
     exchanges: usize,
 ) -> Result<(Duration, Vec<String>), BenchError> {
-    let config = chain.filter.as_ref().map_or(Value::Null, |filter| filter.config.clone()).to_string();
+    let config = chain.filters.first().map_or(Value::Null, |filter| filter.config.clone()).to_string();
     let mut host = StillHost::new(request, answer);
     let plugin = Plugin::<F>::configure(config.as_bytes(), &|_| None, &host)
         .map_err(|error| BenchError::unexpected(&chain.name, error.to_string()))?;
