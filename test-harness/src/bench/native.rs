@@ -153,8 +153,10 @@ impl Env for StillHost {
         7
     }
 
-    fn log(&self, _level: LogLevel, message: fmt::Arguments<'_>) {
-        announce(&message.to_string());
+    fn log(&self, level: LogLevel, message: fmt::Arguments<'_>) {
+        if level >= LogLevel::Warn {
+            announce(&message.to_string());
+        }
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
