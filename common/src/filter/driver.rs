@@ -184,8 +184,8 @@ impl<F: Filter> Exchange<F> {
         match self.stage {
             // [rule 2] A Continue from here would release the head before the answer is back.
             Stage::Calling(_) | Stage::Replied => Action::Pause,
-            Stage::RequestHeld | Stage::RequestWatched if size > self.limit => self.request_too_large(host),
             Stage::RequestWatched => self.watched_request(host, size, end),
+            Stage::RequestHeld if size > self.limit => self.request_too_large(host),
             Stage::RequestHeld if end => self.buffered_request(host, size),
             Stage::RequestHeld => Action::Pause,
             _ => Action::Continue,
@@ -338,20 +338,23 @@ impl<F: Filter> Exchange<F> {
         }
     }
 
-    /// Only what is new is read, so that a body in many pieces is not copied over and over.
+    /// Only what is new is read, so that a body in many pieces is not copied over and over. Of a piece that goes
+    /// over the limit the filter sees what is under it, and has the last word then.
     fn watched_request(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
         let known = self.so_far.len();
-        match read(host, Body::Request, known, size.saturating_sub(known)) {
+        let is_too_large = size > self.limit;
+        match read(host, Body::Request, known, size.min(self.limit).saturating_sub(known)) {
             Ok(more) if known == 0 => self.so_far = more,
             Ok(more) => self.so_far.extend_from_slice(&more),
             Err(error) => return self.refuse(host, &unreadable(error)),
         }
-        if end {
+        if end && !is_too_large {
             return self.grown_request(host);
         }
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = RequestCx { head: &mut self.request, has_body: true, env: host };
         match filter.request_growing(&mut cx, &self.so_far) {
+            Ok(Growth::Wait) if is_too_large => self.request_too_large(host),
             Ok(Growth::Wait) => Action::Pause,
             Ok(Growth::Release) => {
                 self.so_far = Vec::new();

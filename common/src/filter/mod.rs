@@ -47,7 +47,7 @@ pub trait Filter: Sized + 'static {
     }
 
     /// What has come of the request body so far, each time that more of it comes, if
-    /// [`RequestBody::Watched`] was asked for. Never called with the whole: that is
+    /// [`RequestBody::Watched`] was asked for; never more than its limit. Never called with the whole: that is
     /// [`Filter::request_body`]'s.
     ///
     /// # Errors

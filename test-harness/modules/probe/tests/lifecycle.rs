@@ -88,6 +88,15 @@ fn a_watched_body_is_let_go_when_enough_was_seen() {
 }
 
 #[test]
+fn a_watched_body_is_looked_at_even_if_its_first_piece_is_over_the_limit() {
+    for end in [chunks(&["aab|cdef0123456789"]), chunks(&["a", "ab|cdef0123456789"])] {
+        let played = run(WATCH, post("aab|cdef0123456789").chunks(end));
+        assert_eq!(played.sent().header("x-seen").as_deref(), Some("9"), "as much as the limit is");
+        assert_eq!(played.sent().text(), "aab|cdef0123456789");
+    }
+}
+
+#[test]
 fn a_watched_body_that_ends_first_is_seen_whole() {
     let pieces = || post("abc").chunks(chunks(&["a", "bc"]));
     for script in [pieces(), pieces().without("content-length").with_request_trailers()] {
