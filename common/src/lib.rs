@@ -24,7 +24,7 @@ macro_rules! plugin {
     ($filter:ident) => {
         #[cfg(target_arch = "wasm32")]
         mod entry_point {
-            $crate::host::proxy_wasm::main! {{ $crate::host::start::<super::$filter>(); }}
+            $crate::initialize!(super::$filter);
         }
     };
 }

@@ -1,12 +1,11 @@
 //! The traits of [`crate::filter::env`], told in host calls.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::ffi;
+use super::{entry, ffi};
 use crate::filter::Callout;
 use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
 use crate::http::LocalReply;
@@ -15,8 +14,8 @@ use crate::http::head::{Change, to_pairs};
 /// The stream that Envoy has called us for.
 pub(super) struct Envoy;
 
-/// Names of this VM's metrics; the host gives a new id for every definition, so they are asked once.
-type MetricIds = HashMap<(u32, String), MetricId>;
+/// This VM's metrics by kind and name; the host gives a new id for every definition, so they are asked once.
+type MetricIds = Vec<(u32, Box<str>, MetricId)>;
 
 thread_local! {
     static METRICS: RefCell<MetricIds> = RefCell::default();
@@ -71,13 +70,14 @@ impl Env for Envoy {
     }
 
     fn metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        METRICS.with_borrow_mut(|known| {
-            let key = (kind as u32, name.to_owned());
-            if let Some(id) = known.get(&key) {
-                return Some(*id);
-            }
+        METRICS.with_borrow_mut(|metrics| {
+            let key = (kind as u32, name);
+            let at = match metrics.binary_search_by_key(&key, |(kind, name, _)| (*kind, name)) {
+                Ok(at) => return metrics.get(at).map(|(_, _, id)| *id),
+                Err(at) => at,
+            };
             let id = MetricId(ffi::define_metric(kind as u32, name).ok()?);
-            known.insert(key, id);
+            metrics.insert(at, (kind as u32, name.into(), id));
             Some(id)
         })
     }
@@ -123,21 +123,12 @@ impl Host for Envoy {
         ffi::continue_stream(u32::from(body == Body::Response))
     }
 
-    /// Through the SDK, whose dispatcher must know which context a token belongs to.
     fn call(&self, callout: &Callout) -> Result<u32, HostError> {
-        let headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
-        proxy_wasm::hostcalls::dispatch_http_call(
-            &callout.cluster,
-            headers,
-            body,
-            Vec::new(),
-            callout.timeout,
-        )
-        .map_err(|status| match status {
-            proxy_wasm::types::Status::BadArgument => HostError::BadArgument,
-            _ => HostError::Internal,
-        })
+        let headers = callout.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let timeout = u32::try_from(callout.timeout.as_millis()).unwrap_or(u32::MAX);
+        let token = ffi::http_call(&callout.cluster, &to_pairs(headers), &callout.body, timeout)?;
+        entry::called(token);
+        Ok(token)
     }
 }
 
