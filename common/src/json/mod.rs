@@ -10,11 +10,13 @@ mod object;
 mod patch;
 mod path;
 mod scan;
+mod tree;
 
 pub use object::{Kind, Object, Raw, object, object_watching};
 pub use patch::Patch;
 pub use path::Path;
 pub use scan::JsonError;
+pub use tree::tree;
 
 /// A JSON string literal, quotes included.
 #[must_use]

@@ -51,12 +51,12 @@ impl ModelMapping {
     pub fn order_prefixes_by_alphabet(&mut self) {
         // As if the star still stood: it is less than letters and digits, but not than every byte.
         let key = |(prefix, _): &(String, String)| [prefix.as_bytes(), b"*"].concat();
-        self.prefixes.sort_by_cached_key(key);
+        reorder(&mut self.prefixes, |one, other| key(one) < key(other));
     }
 
     /// For a configuration that has lost the order of its keys. Says whether that matters.
     pub fn order_by_alphabet(&mut self) -> bool {
-        self.patterns.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        reorder(&mut self.patterns, |(one, _), (other, _)| one.as_str() < other.as_str());
         self.patterns.len() > 1
     }
 
@@ -82,6 +82,14 @@ impl ModelMapping {
     }
 }
 
+/// Puts entries into their order, equals as they came. There are few, so the simplest way is the smallest too.
+fn reorder<T>(entries: &mut Vec<T>, precedes: impl Fn(&T, &T) -> bool) {
+    for entry in std::mem::take(entries) {
+        let at = entries.iter().position(|other| precedes(&entry, other)).unwrap_or(entries.len());
+        entries.insert(at, entry);
+    }
+}
+
 impl<'de> Deserialize<'de> for ModelMapping {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
@@ -100,7 +108,7 @@ impl<'de> Deserialize<'de> for ModelMapping {
                         .insert(key, target)
                         .map_err(|error| A::Error::custom(format_args!("`{shown}` is no regex: {error}")))?;
                 }
-                mapping.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+                reorder(&mut mapping.prefixes, |(one, _), (other, _)| one.len() > other.len());
                 Ok(mapping)
             }
         }

@@ -57,14 +57,15 @@ impl Headers {
             Some(name) => list(name.unwrap_or(MODEL), OTHER_MODEL),
         };
         let provider = list(names.provider, OTHER_PROVIDER);
-        let mut own = Vec::new();
+        let mut own: Vec<String> = Vec::new();
         if !names.trust_client {
-            own.extend([&model, &chosen, &provider].into_iter().flatten().cloned());
-            if own.iter().any(|name| name == MODEL) {
-                own.push(OTHER_MODEL.to_owned());
+            let names = [&model, &chosen, &provider].into_iter().flatten().map(String::as_str);
+            let neutral = names.clone().any(|name| name == MODEL).then_some(OTHER_MODEL);
+            for name in names.chain(neutral) {
+                if !own.iter().any(|known| known == name) {
+                    own.push(name.to_owned());
+                }
             }
-            own.sort();
-            own.dedup();
         }
         Self { model, chosen, provider, own, percent: names.percent }
     }
@@ -163,7 +164,7 @@ mod tests {
         assert!(headers.provider.is_empty() && headers.own.is_empty());
         let headers = Headers::new(&Names { provider: "x-p", trust_client: false, ..names });
         assert_eq!(headers.provider, ["x-p", "x-higress-llm-provider"]);
-        assert_eq!(headers.own, ["x-higress-llm-provider", "x-p"]);
+        assert_eq!(headers.own, ["x-p", "x-higress-llm-provider"]);
     }
 
     #[test]
