@@ -184,7 +184,7 @@ impl List {
     }
 
     /// The list's edits as splices, with the commas that go or come with its entries.
-    fn splice(mut self, start: usize, splices: &mut Vec<Splice>) {
+    fn splice(self, start: usize, splices: &mut Vec<Splice>) {
         let mut kept_end = None;
         let mut gone: Option<Range<usize>> = None;
         for Entry { place, goes } in &self.entries {
