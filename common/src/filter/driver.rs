@@ -49,7 +49,15 @@ impl<F: Filter> Plugin<F> {
         if let Some(gauge) = host.metric(MetricKind::Gauge, &name) {
             host.record(gauge, u64::try_from(loaded.errors.len()).unwrap_or(u64::MAX));
         }
+        for config in loaded.rules.configs() {
+            F::loaded(config, host);
+        }
         Ok(Self { rules: loaded.rules })
+    }
+
+    /// Every config object that is in service.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &Rc<F::Config>> {
+        self.rules.configs()
     }
 }
 
@@ -67,6 +75,10 @@ pub struct Exchange<F: Filter> {
     readdressed: bool,
     /// The response came to its end.
     finished: bool,
+    /// Some of the response's body waits in Envoy.
+    waits: bool,
+    /// Body of the answer that takes the place of the response; its head is `response` then.
+    taken: Option<Vec<u8>>,
 }
 
 /// Where an exchange is. One value for both directions: while a request is held no upstream response
@@ -91,21 +103,24 @@ enum Stage {
     Responded,
     /// We answered; what comes back through the response callbacks is our own reply.
     Replied,
+    /// Another answer took the place of the response, and comes back in the same way.
+    Replaced,
 }
 
 /// A callout that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call {
     token: u32,
-    half: Half,
+    step: Step,
     has_body: bool,
     max_answer_bytes: usize,
 }
 
-/// Which half of an exchange a step belongs to.
+/// The step of an exchange that asked for a callout, and hears of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Half {
+enum Step {
     Request,
+    ResponseHead,
     Response,
 }
 
@@ -123,6 +138,8 @@ impl<F: Filter> Exchange<F> {
             wants_response: false,
             readdressed: false,
             finished: false,
+            waits: false,
+            taken: None,
         }
     }
 
@@ -197,7 +214,7 @@ impl<F: Filter> Exchange<F> {
         match self.stage {
             Stage::Requested => {}
             // Our own reply, or one that Envoy or another filter gave while we still held the request.
-            Stage::Replied => return Action::Continue,
+            Stage::Replied | Stage::Replaced => return Action::Continue,
             _ => {
                 self.stage = Stage::Passing;
                 return Action::Continue;
@@ -215,32 +232,18 @@ impl<F: Filter> Exchange<F> {
             return Action::Continue;
         };
         self.response = Head::from_pairs(pairs);
-        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
-        let mut cx =
-            ResponseCx { request: &self.request, head: &mut self.response, has_body: !end, env: host };
-        match filter.response_head(&mut cx) {
-            Err(fault) => self.refuse(host, &fault),
-            Ok(ResponseBody::Pass) => self.release_response(host, None, Stage::Responded),
-            Ok(ResponseBody::Chunks) => {
-                // [rule 3] The length of a rewritten stream is not known beforehand.
-                self.response.remove("content-length");
-                self.release_response(host, None, Stage::Streaming)
-            }
-            // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
-            Ok(ResponseBody::Whole { .. }) if end => self.whole_response(host, Vec::new(), false),
-            Ok(ResponseBody::Whole { limit }) => {
-                self.limit = limit;
-                self.stage = Stage::ResponseHeld;
-                Action::Pause
-            }
-        }
+        self.ask(host, !end)
     }
 
     /// Some of the response body arrived. While held, `size` counts all of it; streamed, this piece.
     pub fn response_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
         self.finished |= end;
         match self.stage {
-            Stage::Calling(_) => Action::Pause,
+            Stage::Calling(_) if size > self.limit && self.taken.is_none() => self.let_go(host),
+            Stage::Calling(_) => {
+                self.waits = true;
+                Action::Pause
+            }
             Stage::ResponseHeld if size > self.limit => self.refuse(host, &self.response_too_large()),
             Stage::ResponseHeld if end => self.buffered_response(host, size),
             Stage::ResponseHeld => Action::Pause,
@@ -256,7 +259,10 @@ impl<F: Filter> Exchange<F> {
     pub fn response_trailers(&mut self, host: &dyn Host) -> Action {
         self.finished = true;
         match self.stage {
-            Stage::Calling(_) => Action::Pause,
+            Stage::Calling(_) => {
+                self.waits = true;
+                Action::Pause
+            }
             Stage::ResponseHeld => self.buffered_response(host, self.limit),
             Stage::Streaming => {
                 self.stage = Stage::Responded;
@@ -274,28 +280,18 @@ impl<F: Filter> Exchange<F> {
         }
     }
 
-    /// A callout was answered. [rule 8] With `headers == 0` there is nothing to read.
+    /// A callout was answered.
     pub fn call_answer(&mut self, host: &dyn Host, token: u32, headers: usize, body_size: usize) {
         let Stage::Calling(call) = self.stage else { return };
         if call.token != token {
             return;
         }
-        let answer = if headers == 0 {
-            CallAnswer::Failed(HostError::Empty)
-        } else {
-            match host.pairs(Map::Call) {
-                Ok(pairs) => CallAnswer::Answered {
-                    head: Head::from_pairs(pairs),
-                    body: read(host, Body::Call, body_size.min(call.max_answer_bytes)).unwrap_or_default(),
-                },
-                Err(error) => CallAnswer::Failed(error),
-            }
-        };
+        let answer = read_answer(host, headers, body_size, call.max_answer_bytes);
         // [rule 5] The phase is paused by our own Pause and not answered: resume it once, and only
         // if the step let it go.
-        let action = self.answered(host, call.half, answer, call.has_body);
+        let action = self.answered(host, call.step, answer, call.has_body);
         if action == Action::Continue {
-            let body = if call.half == Half::Request { Body::Request } else { Body::Response };
+            let body = if call.step == Step::Request { Body::Request } else { Body::Response };
             if let Err(error) = host.resume(body) {
                 host.log(LogLevel::Error, format_args!("{}: the host refused to resume: {error}", F::NAME));
             }
@@ -307,6 +303,7 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.take() else { return };
         let how = match self.stage {
             Stage::Replied => End::Replied,
+            Stage::Replaced => End::Complete,
             _ if self.finished => End::Complete,
             _ => End::Aborted,
         };
@@ -332,7 +329,97 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = RequestCx { head: &mut self.request, has_body, env: host };
         let flow = filter.request_body(&mut cx, body);
-        self.follow(host, Half::Request, flow, has_body)
+        self.follow(host, Step::Request, flow, has_body)
+    }
+
+    /// Asks the filter about the head of a response, the upstream's or one taken in its place.
+    fn ask(&mut self, host: &dyn Host, has_body: bool) -> Action {
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut cx = ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
+        let wanted = filter.response_head(&mut cx);
+        self.grant(host, wanted, has_body)
+    }
+
+    /// Does with a response whose head is held what the filter wants with it.
+    fn grant(&mut self, host: &dyn Host, wanted: Result<ResponseBody, Fault>, has_body: bool) -> Action {
+        match wanted {
+            Err(fault) => self.refuse(host, &fault),
+            Ok(ResponseBody::Pass) => self.release_response(host, None, Stage::Responded),
+            Ok(ResponseBody::Chunks) => {
+                // [rule 3] The length of a rewritten stream is not known beforehand.
+                self.response.remove("content-length");
+                self.stream(host)
+            }
+            Ok(ResponseBody::Whole { limit }) => {
+                self.limit = limit;
+                match &self.taken {
+                    Some(body) if body.len() > limit => self.refuse(host, &self.response_too_large()),
+                    Some(body) => self.whole_response(host, body.clone(), !body.is_empty()),
+                    None if self.finished && self.waits => self.buffered_response(host, limit),
+                    // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
+                    None if self.finished => self.whole_response(host, Vec::new(), false),
+                    None => {
+                        self.stage = Stage::ResponseHeld;
+                        Action::Pause
+                    }
+                }
+            }
+            Ok(ResponseBody::Call { callout, limit }) => {
+                self.limit = limit;
+                self.call(host, Step::ResponseHead, &callout, has_body)
+            }
+            Ok(ResponseBody::Take { head, body }) => {
+                self.response = head;
+                for name in CONNECTION_FIELDS {
+                    self.response.remove(name);
+                }
+                let has_body = !body.is_empty();
+                self.taken = Some(body);
+                self.ask(host, has_body)
+            }
+            Ok(ResponseBody::Reply(reply)) => self.reply(host, &reply),
+        }
+    }
+
+    /// Lets the head go, and shows the filter as a first piece what of the body has waited.
+    fn stream(&mut self, host: &dyn Host) -> Action {
+        if let Some(body) = &self.taken {
+            let (body, mut out) = (body.clone(), Vec::new());
+            self.with_chunk(host, &body, true, &mut out);
+            self.taken = Some(out);
+            return self.release_response(host, None, Stage::Responded);
+        }
+        if !self.waits {
+            return self.release_response(host, None, Stage::Streaming);
+        }
+        let waiting = match read(host, Body::Response, self.limit) {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                return self.refuse(host, &Fault::internal(format!("response_body_unreadable:{error}")));
+            }
+        };
+        let mut out = Vec::with_capacity(waiting.len());
+        self.with_chunk(host, &waiting, self.finished, &mut out);
+        if out.len() > self.limit {
+            return self.refuse(host, &self.response_too_large());
+        }
+        let changed = (out != waiting).then_some(out);
+        let next = if self.finished { Stage::Responded } else { Stage::Streaming };
+        match apply(host, Map::Response, Body::Response, &self.response, changed.as_deref()) {
+            Ok(()) => {
+                self.stage = next;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
+    /// A response outgrew what may wait for a callout: it goes as it came, and the answer is too late.
+    fn let_go(&mut self, host: &dyn Host) -> Action {
+        host.log(LogLevel::Warn, format_args!(
+            "{}: a response of more than {} bytes did not wait for the call made because of it",
+            F::NAME, self.limit));
+        self.release_response(host, None, Stage::Responded)
     }
 
     fn buffered_response(&mut self, host: &dyn Host, size: usize) -> Action {
@@ -349,56 +436,60 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
         let flow = filter.response_body(&mut cx, body);
-        self.follow(host, Half::Response, flow, has_body)
+        self.follow(host, Step::Response, flow, has_body)
     }
 
-    fn answered(&mut self, host: &dyn Host, half: Half, answer: CallAnswer, has_body: bool) -> Action {
+    fn answered(&mut self, host: &dyn Host, step: Step, answer: CallAnswer, has_body: bool) -> Action {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
-        let flow = match half {
-            Half::Request => {
+        let flow = match step {
+            Step::Request => {
                 let mut cx = RequestCx { head: &mut self.request, has_body, env: host };
                 filter.request_call(&mut cx, answer)
             }
-            Half::Response => {
+            Step::ResponseHead => {
+                let mut cx =
+                    ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
+                let wanted = filter.response_head_call(&mut cx, answer);
+                return self.grant(host, wanted, has_body);
+            }
+            Step::Response => {
                 let mut cx =
                     ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
                 filter.response_call(&mut cx, answer)
             }
         };
-        self.follow(host, half, flow, has_body)
+        self.follow(host, step, flow, has_body)
     }
 
-    fn follow(&mut self, host: &dyn Host, half: Half, flow: Result<Flow, Fault>, has_body: bool) -> Action {
-        match (half, flow) {
+    fn follow(&mut self, host: &dyn Host, step: Step, flow: Result<Flow, Fault>, has_body: bool) -> Action {
+        match (step, flow) {
             (_, Err(fault)) => self.refuse(host, &fault),
             (_, Ok(Flow::Reply(reply))) => self.reply(host, &reply),
-            (_, Ok(Flow::Call(callout))) => self.call(host, half, &callout, has_body),
-            (Half::Request, Ok(Flow::Pass)) => self.release_request(host, None),
-            (Half::Response, Ok(Flow::Pass)) => self.release_response(host, None, Stage::Responded),
+            (_, Ok(Flow::Call(callout))) => self.call(host, step, &callout, has_body),
+            (Step::Request, Ok(Flow::Pass)) => self.release_request(host, None),
+            (_, Ok(Flow::Pass)) => self.release_response(host, None, Stage::Responded),
             // [rule 4] A write over the buffer limit would bring Envoy itself down.
-            (Half::Request, Ok(Flow::Send(body))) if body.len() > self.limit => {
+            (Step::Request, Ok(Flow::Send(body))) if body.len() > self.limit => {
                 self.refuse(host, &Fault::too_large(self.limit))
             }
-            (Half::Response, Ok(Flow::Send(body))) if body.len() > self.limit => {
+            (_, Ok(Flow::Send(body))) if body.len() > self.limit => {
                 self.refuse(host, &self.response_too_large())
             }
             (_, Ok(Flow::Send(_))) if !has_body => self.refuse(host, &Fault::internal("no_body_to_replace")),
-            (Half::Request, Ok(Flow::Send(body))) => self.release_request(host, Some(&body)),
-            (Half::Response, Ok(Flow::Send(body))) => {
-                self.release_response(host, Some(&body), Stage::Responded)
-            }
+            (Step::Request, Ok(Flow::Send(body))) => self.release_request(host, Some(&body)),
+            (_, Ok(Flow::Send(body))) => self.release_response(host, Some(&body), Stage::Responded),
         }
     }
 
-    fn call(&mut self, host: &dyn Host, half: Half, callout: &Callout, has_body: bool) -> Action {
+    fn call(&mut self, host: &dyn Host, step: Step, callout: &Callout, has_body: bool) -> Action {
         match host.call(callout) {
             Ok(token) => {
                 let max_answer_bytes = callout.max_answer_bytes;
-                self.stage = Stage::Calling(Call { token, half, has_body, max_answer_bytes });
+                self.stage = Stage::Calling(Call { token, step, has_body, max_answer_bytes });
                 Action::Pause
             }
             // [rule 9] No callback comes for a call that could not start: the filter hears of it now.
-            Err(error) => self.answered(host, half, CallAnswer::Failed(error), has_body),
+            Err(error) => self.answered(host, step, CallAnswer::Failed(error), has_body),
         }
     }
 
@@ -424,6 +515,9 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn release_response(&mut self, host: &dyn Host, body: Option<&[u8]>, next: Stage) -> Action {
+        if let Some(taken) = self.taken.take() {
+            return self.replace(host, body.unwrap_or(&taken));
+        }
         if let Some(body) = body {
             self.response.set("content-length", body.len().to_string());
             self.response.remove("transfer-encoding");
@@ -490,6 +584,18 @@ impl<F: Filter> Exchange<F> {
         self.reply(host, &reply)
     }
 
+    /// Answers with what took the place of the response.
+    fn replace(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        self.stage = Stage::Replaced;
+        if let Err(error) = host.replace_response(&self.response, body) {
+            host.log(
+                LogLevel::Error,
+                format_args!("{}: the host refused another response: {error}", F::NAME),
+            );
+        }
+        Action::Pause
+    }
+
     /// [rule 5] After a reply nothing is resumed: the stage says so for good.
     fn reply(&mut self, host: &dyn Host, reply: &LocalReply) -> Action {
         self.stage = Stage::Replied;
@@ -511,6 +617,32 @@ impl<F: Filter> Exchange<F> {
                 self.request.get_str(":path").and_then(|path| path.split('?').next()).unwrap_or("?"),
             ));
         }
+    }
+}
+
+/// Fields that tell of the connection an answer came over, not of the answer.
+const CONNECTION_FIELDS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A callout's answer, inside its callback. [rule 8] With `headers == 0` there is nothing to read.
+pub(super) fn read_answer(host: &dyn Host, headers: usize, body_size: usize, max: usize) -> CallAnswer {
+    if headers == 0 {
+        return CallAnswer::Failed(HostError::Empty);
+    }
+    match host.pairs(Map::Call) {
+        Ok(pairs) => CallAnswer::Answered {
+            head: Head::from_pairs(pairs),
+            body: read(host, Body::Call, body_size.min(max)).unwrap_or_default(),
+        },
+        Err(error) => CallAnswer::Failed(error),
     }
 }
 
