@@ -109,7 +109,7 @@ impl Call {
             headers: fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             body: Vec::new(),
             timeout: Duration::from_millis(self.timeout_ms),
-            max_answer_bytes: 1 << 20,
+            max_answer_bytes: 32 << 20,
         }
     }
 }
