@@ -334,8 +334,7 @@ fn rule_09_a_callout_that_cannot_start_does_not_hang() {
 fn rule_08_and_09_a_response_survives_the_call_of_its_head() {
     let mut nowhere = calling_from_the_head("pass");
     nowhere["responseHeadCall"]["cluster"] = json!("nowhere");
-    for (config, told) in
-        [(calling_from_the_head("pass"), "failed empty"), (nowhere, "failed bad argument")]
+    for (config, told) in [(calling_from_the_head("pass"), "failed empty"), (nowhere, "failed bad argument")]
     {
         let Some(gateway) = Gateway::start("rule_08", &config) else { return };
         gateway.service.script(Answer::new(200).chunk("half").then(Then::Reset));

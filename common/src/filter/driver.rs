@@ -416,9 +416,14 @@ impl<F: Filter> Exchange<F> {
 
     /// A response outgrew what may wait for a callout: it goes as it came, and the answer is too late.
     fn let_go(&mut self, host: &dyn Host) -> Action {
-        host.log(LogLevel::Warn, format_args!(
-            "{}: a response of more than {} bytes did not wait for the call made because of it",
-            F::NAME, self.limit));
+        host.log(
+            LogLevel::Warn,
+            format_args!(
+                "{}: a response of more than {} bytes did not wait for the call made because of it",
+                F::NAME,
+                self.limit
+            ),
+        );
         self.release_response(host, None, Stage::Responded)
     }
 

@@ -41,11 +41,7 @@ impl Shared {
     /// Changes the value: `change` gets what is there now and gives what is to be there, or `None` to
     /// leave it; it is asked again where another worker wrote in between. Says whether the value now
     /// is as the last answer of `change` wants it; it is not where ten tries were not enough.
-    pub fn update(
-        &self,
-        env: &dyn Env,
-        mut change: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>>,
-    ) -> bool {
+    pub fn update(&self, env: &dyn Env, mut change: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>>) -> bool {
         for _ in 0..TRIES {
             let (value, token) = match env.shared(&self.name) {
                 Some((value, token)) => (Some(value), Some(token)),

@@ -117,12 +117,7 @@ impl Script {
 
     /// What the next callout gets: a status, fields and a body.
     #[must_use]
-    pub fn call_answer_with(
-        mut self,
-        status: u16,
-        headers: &[(&str, &str)],
-        body: impl AsRef<[u8]>,
-    ) -> Self {
+    pub fn call_answer_with(mut self, status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let mut head: Fields = vec![(":status".into(), status.to_string().into_bytes())];
         head.extend(headers.iter().map(|(name, value)| ((*name).into(), value.as_bytes().to_vec())));
         self.answers.push(Some((head, body.as_ref().to_vec())));

@@ -7,11 +7,14 @@ use common::llm::api::Api;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::credential::{BadTokens, Credentials};
+use crate::context::{Context, ContextSettings};
+use crate::credential::{Auth, BadTokens, Credentials};
+use crate::failover::{Failover, FailoverSettings};
 use crate::model_mapping::ModelMapping;
 use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
+use crate::retry::{Retry, RetrySettings};
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
@@ -46,6 +49,12 @@ pub(crate) struct ActiveProvider {
     /// Milliseconds, as the header that carries them.
     pub(crate) first_byte_timeout: Option<String>,
     pub(crate) asks_for_usage: bool,
+    pub(crate) failover: Option<Failover>,
+    pub(crate) retry: Option<Retry>,
+    /// Put into every chat.
+    pub(crate) context: Option<Context>,
+    /// For these a consumer stays with one token too, though no vendor keeps their state.
+    pub(crate) affinity_apis: Vec<Api>,
 }
 
 impl std::fmt::Debug for ActiveProvider {
@@ -87,8 +96,8 @@ pub(crate) struct Settings {
     id: IgnoredAny,
     /// Declared, so that the key is known; [`ActiveProvider::load`] reads it.
     r#type: IgnoredAny,
-    /// Limits calls for context files only, of which there are none; most configurations carry it.
-    timeout: IgnoredAny,
+    /// Of the call for the context file, and of nothing else.
+    timeout: u64,
     api_tokens: Vec<Secret>,
     auth_header_key: String,
     protocol: String,
@@ -101,6 +110,10 @@ pub(crate) struct Settings {
     provider_domain: String,
     first_byte_timeout: u64,
     disable_stream_usage_stats: bool,
+    failover: Option<FailoverSettings>,
+    retry_on_failure: Option<RetrySettings>,
+    context: Option<ContextSettings>,
+    affinity_apis: Vec<String>,
 }
 
 impl Config {
@@ -113,14 +126,15 @@ impl Config {
     /// What is wrong and where.
     pub(crate) fn load(section: &mut Section<'_>) -> Result<Self, ConfigError> {
         let own: Container = section.read()?;
-        let max_body_bytes = inherited(section, "maxBodyBytes", own.max_body_bytes)?;
+        let max_body_bytes =
+            inherited(section, "maxBodyBytes", own.max_body_bytes)?.unwrap_or(DEFAULT_MAX_BODY_BYTES);
         let pin_cluster = inherited(section, "pinCluster", own.pin_cluster)?;
         let keep_original_auth = inherited(section, "keepOriginalAuth", own.keep_original_auth)?;
         let consumer_header = inherited(section, "consumerHeader", own.consumer_header)?;
         let disable_usage =
             inherited(section, "disableStreamUsageStats", own.disable_stream_usage_stats)?.unwrap_or(false);
         let active = match active_node(section, own.active_provider_id.as_deref())? {
-            Some(node) => Some(ActiveProvider::load(section, &node, !disable_usage)?),
+            Some(node) => Some(ActiveProvider::load(section, &node, !disable_usage, max_body_bytes)?),
             None => None,
         };
         let consumer_headers = match consumer_header.filter(|name| !name.is_empty()) {
@@ -129,7 +143,7 @@ impl Config {
         };
         Ok(Self {
             active,
-            max_body_bytes: max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES),
+            max_body_bytes,
             pin_cluster: pin_cluster.unwrap_or(false),
             keep_original_auth: keep_original_auth.unwrap_or(false),
             consumer_headers,
@@ -175,12 +189,22 @@ fn active_node<'a>(section: &mut Section<'a>, id: Option<&str>) -> Result<Option
 }
 
 /// A name, which may be written as a number.
-fn text_of(node: &Node<'_>) -> String {
+pub(crate) fn text_of(node: &Node<'_>) -> String {
     node.value().as_str().map_or_else(|| node.value().to_string(), str::to_owned)
 }
 
 impl ActiveProvider {
-    fn load(section: &mut Section<'_>, node: &Node<'_>, asks_for_usage: bool) -> Result<Self, ConfigError> {
+    /// How this API wants its key.
+    pub(crate) fn auth(&self, api: Option<Api>) -> Auth {
+        api.map_or(self.profile.auth, |api| self.provider.auth(api))
+    }
+
+    fn load(
+        section: &mut Section<'_>,
+        node: &Node<'_>,
+        asks_for_usage: bool,
+        max_body_bytes: usize,
+    ) -> Result<Self, ConfigError> {
         if !node.value().is_object() {
             return Err(node.error("expected an object"));
         }
@@ -211,6 +235,19 @@ impl ActiveProvider {
                 "the order of several regexes is lost in a Struct, they are tried by alphabet; use a StringValue",
             );
         }
+        let failover = match settings.failover.take() {
+            Some(failover) => Failover::load(failover, section, node, profile.kind, &credentials)?,
+            None => None,
+        };
+        let retry = match &settings.retry_on_failure {
+            Some(retry) => Retry::load(retry, section, node, credentials.len())?,
+            None => None,
+        };
+        let context = match &settings.context {
+            Some(context) => Some(Context::load(context, node, settings.timeout, max_body_bytes)?),
+            None => None,
+        };
+        let affinity_apis = affinity_apis(section, node, &settings.affinity_apis);
         let base = base_path(node, &settings.base_path, &settings.base_path_handling, &settings.sub_path)?;
         let mut endpoint = provider.endpoint(node, section)?;
         capabilities(section, node, &settings.capabilities, &mut endpoint.apis);
@@ -233,6 +270,10 @@ impl ActiveProvider {
             first_byte_timeout: (settings.first_byte_timeout > 0)
                 .then(|| settings.first_byte_timeout.to_string()),
             asks_for_usage: asks_for_usage && !settings.disable_stream_usage_stats,
+            failover,
+            retry,
+            context,
+            affinity_apis,
         })
     }
 }
@@ -266,6 +307,18 @@ fn capabilities(
         let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
         apis.push((api, format!("{slash}{path}")));
     }
+}
+
+fn affinity_apis(section: &mut Section<'_>, node: &Node<'_>, names: &[String]) -> Vec<Api> {
+    let listed: Vec<_> = node.get("affinityApis").map(|list| list.items()).unwrap_or_default();
+    let mut apis = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        match Api::from_name(name) {
+            Some(api) => apis.push(api),
+            None => section.warn(listed.get(at).unwrap_or(node).path(), "no API has this name"),
+        }
+    }
+    apis
 }
 
 fn at(node: &Node<'_>, key: &str, message: impl Into<String>) -> ConfigError {

@@ -1,17 +1,22 @@
 //! The life of one exchange.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use common::config::{ConfigError, Section};
-use common::filter::{Env, Filter, Flow, RequestBody, RequestCx, Start};
+use common::filter::{
+    CallAnswer, Env, Filter, Flow, RequestBody, RequestCx, ResponseBody, ResponseCx, Start, TickCx,
+};
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
 
-use crate::body;
 use crate::config::{ActiveProvider, Config, Protocol};
-use crate::credential::{self, OriginalAuth};
+use crate::context::{self, Context, Fetched, Waiting};
+use crate::credential::OriginalAuth;
+use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
+use crate::{body, health};
 
 const ORIGINAL_HOST: &str = "x-envoy-original-host";
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -25,6 +30,12 @@ pub struct AiProxy {
     config: Rc<Config>,
     /// `None`: the path names none.
     api: Option<Api>,
+    /// The body is read to be edited, not only to be kept.
+    edits: bool,
+    /// There if it matters how the exchange ends.
+    keys: Option<Box<Keys>>,
+    /// The body, while the context file is fetched.
+    waiting: Option<Waiting>,
 }
 
 impl Filter for AiProxy {
@@ -34,6 +45,24 @@ impl Filter for AiProxy {
 
     fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {
         Config::load(section)
+    }
+
+    fn loaded(config: &Rc<Config>, env: &dyn Env) {
+        if let Some(failover) = config.active.as_ref().and_then(|active| active.failover.as_ref()) {
+            failover.found(env);
+        }
+    }
+
+    fn period(config: &Config) -> Option<Duration> {
+        health::interval(config)
+    }
+
+    fn tick(config: &Rc<Config>, cx: &mut TickCx<'_>) {
+        health::check(config, cx);
+    }
+
+    fn tick_call(config: &Rc<Config>, cx: &mut TickCx<'_>, place: u64, answer: CallAnswer) {
+        health::answered(config, cx.env, place, &answer);
     }
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
@@ -51,9 +80,8 @@ impl Filter for AiProxy {
             pin_cluster(cx);
         }
         let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
-        let auth = request.api.map_or(active.profile.auth, |api| active.provider.auth(api));
-        let token = choose_token(config, active, request.api, cx.head, cx.env);
-        active.credentials.apply(cx.head, auth, token)?;
+        let (token, mut keys) = Keys::choose(config, active, request.api, cx);
+        active.credentials.apply(cx.head, active.auth(request.api), token)?;
         original_auth.apply(cx.head);
         if let Some(authority) = &active.authority {
             readdress(cx.head, ":authority", ORIGINAL_HOST, authority.as_str());
@@ -69,22 +97,108 @@ impl Filter for AiProxy {
             let model = parameter(request.query(), "model").map(|model| active.models.map(model));
             request.send_to(cx.head, active, way, model.as_deref());
         }
-        let body =
-            if reads { RequestBody::Whole { limit: config.max_body_bytes } } else { RequestBody::Pass };
-        let filter = Self { config: Rc::clone(config), api: request.api };
-        Ok(Start::Run { filter, body, response: false })
+        let limit = config.max_body_bytes;
+        let keeps = !reads && keys.as_mut().is_some_and(|keys| keys.wants_body(cx, limit));
+        let body = if reads || keeps { RequestBody::Whole { limit } } else { RequestBody::Pass };
+        let response = keys.is_some();
+        let filter = Self { config: Rc::clone(config), api: request.api, edits: reads, keys, waiting: None };
+        Ok(Start::Run { filter, body, response })
     }
 
     fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
+        let flow = if self.edits { self.edit(cx, &body)? } else { Flow::Pass };
+        if self.keys.is_none() && self.context().is_none() {
+            return Ok(flow);
+        }
+        let (body, is_edited) = match flow {
+            Flow::Pass => (body, false),
+            Flow::Send(edited) => (edited, true),
+            flow => return Ok(flow),
+        };
+        let Some(context) = self.context() else { return Ok(self.leave(body, is_edited)) };
+        match context.message(cx.env) {
+            Some(message) => Ok(self.leave_with(body, &message)),
+            None => {
+                let (waiting, callout) = context.fetch(body);
+                self.waiting = Some(waiting);
+                Ok(Flow::Call(callout))
+            }
+        }
+    }
+
+    fn request_call(&mut self, cx: &mut RequestCx<'_>, answer: CallAnswer) -> Result<Flow, Fault> {
+        let (Some(waiting), Some(context)) = (self.waiting.take(), self.context()) else {
+            return Err(Fault::internal("nothing waits for this answer"));
+        };
+        match context.fetched(cx.env, waiting, answer)? {
+            Fetched::Message(body, message) => Ok(self.leave_with(body, &message)),
+            Fetched::Again(waiting, callout) => {
+                self.waiting = Some(waiting);
+                Ok(Flow::Call(callout))
+            }
+        }
+    }
+
+    fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
+        if let (Some(keys), Some(active)) = (&mut self.keys, &self.config.active)
+            && let Some(step) = keys.judge(active, self.api, cx, self.config.max_body_bytes)
+        {
+            return Ok(step);
+        }
+        Ok(self.wanted())
+    }
+
+    fn response_head_call(
+        &mut self,
+        cx: &mut ResponseCx<'_>,
+        answer: CallAnswer,
+    ) -> Result<ResponseBody, Fault> {
+        if let (Some(keys), Some(active)) = (&mut self.keys, &self.config.active)
+            && let Some(step) = keys.judge_retry(active, self.api, cx, answer, self.config.max_body_bytes)
+        {
+            return Ok(step);
+        }
+        Ok(self.wanted())
+    }
+}
+
+impl AiProxy {
+    /// What becomes of the body of the response that the client gets.
+    fn wanted(&self) -> ResponseBody {
+        ResponseBody::Pass
+    }
+
+    /// The context of this request, if it has one.
+    fn context(&self) -> Option<&Context> {
+        let active = self.config.active.as_ref()?;
+        let has_one = self.edits && self.api == Some(Api::ChatCompletions);
+        active.context.as_ref().filter(|_| has_one && active.protocol == Protocol::OpenAi)
+    }
+
+    fn leave_with(&mut self, body: Vec<u8>, message: &[u8]) -> Flow {
+        let body = context::insert(&body, message).unwrap_or(body);
+        self.leave(body, true)
+    }
+
+    /// The body as it goes upstream.
+    fn leave(&mut self, body: Vec<u8>, is_edited: bool) -> Flow {
+        if let Some(keys) = &mut self.keys {
+            keys.keep(&body);
+        }
+        if is_edited { Flow::Send(body) } else { Flow::Pass }
+    }
+
+    /// Makes the request fit the vendor.
+    pub(crate) fn edit(&self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
         let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
         if active.protocol == Protocol::Original {
-            if body::asks_for_stream(&body) {
+            if body::asks_for_stream(body) {
                 limit_first_byte(cx.head, active);
             }
             return Ok(Flow::Pass);
         }
         let way = active.paths.way(self.api);
-        let edited = body::edit(&body, api, active, way.names_model())?;
+        let edited = body::edit(body, api, active, way.names_model())?;
         if edited.streams {
             if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
                 cx.head.set("accept", "text/event-stream");
@@ -208,29 +322,6 @@ fn pin_cluster(cx: &mut RequestCx<'_>) {
         Some(cluster) => cx.head.set(PINNED_CLUSTER, cluster),
         None => cx.head.remove(PINNED_CLUSTER),
     }
-}
-
-/// The place of the token to use: the same for a consumer whose state a vendor keeps, else any.
-fn choose_token(
-    config: &Config,
-    active: &ActiveProvider,
-    api: Option<Api>,
-    head: &Head,
-    env: &dyn Env,
-) -> usize {
-    let tokens = active.credentials.len();
-    if tokens < 2 {
-        return 0;
-    }
-    if api.is_some_and(credential::is_stateful) {
-        let consumer =
-            config.consumer_headers.iter().find_map(|name| head.get(name).filter(|it| !it.is_empty()));
-        if let Some(consumer) = consumer {
-            return credential::place_of(consumer, tokens);
-        }
-    }
-    let tokens = tokens as u64;
-    usize::try_from(env.random().checked_rem(tokens).unwrap_or(0)).unwrap_or(0)
 }
 
 /// Whether the body has to be read: it is JSON of an API whose body this provider edits, or it says

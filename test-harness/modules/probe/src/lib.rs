@@ -148,7 +148,8 @@ impl Filter for Probe {
         }
         count(cx.env, "probe_turns");
         ticks().update(cx.env, |bytes| {
-            let before = bytes.and_then(|bytes| bytes.first_chunk::<8>()).map_or(0, |it| u64::from_le_bytes(*it));
+            let before =
+                bytes.and_then(|bytes| bytes.first_chunk::<8>()).map_or(0, |it| u64::from_le_bytes(*it));
             Some((before + 1).to_le_bytes().to_vec())
         });
         if let Some(call) = &tick.call {

@@ -260,7 +260,11 @@ fn a_response_goes_on_as_the_filter_says_when_its_call_is_answered_however_late(
 
         let streamed = head_call(r#""response":"chunks","responseTail":"!""#);
         let streamed = run(&streamed, script()).client.expect("a response");
-        assert_eq!((streamed.text().as_str(), streamed.header("content-length")), ("ABCDEF!", None), "{late}");
+        assert_eq!(
+            (streamed.text().as_str(), streamed.header("content-length")),
+            ("ABCDEF!", None),
+            "{late}"
+        );
     }
 }
 
@@ -343,8 +347,7 @@ fn a_response_too_large_to_wait_goes_as_it_came() {
 #[test]
 fn a_timer_is_asked_for_only_where_a_config_object_needs_one() {
     assert_eq!(Worker::<Probe>::start("{}").envoy.timer.get(), None);
-    let config =
-        r#"{"tick":{"everyMs":500},"_rules_":[{"_match_route_":["r"],"tick":{"everyMs":200}}]}"#;
+    let config = r#"{"tick":{"everyMs":500},"_rules_":[{"_match_route_":["r"],"tick":{"everyMs":200}}]}"#;
     assert_eq!(Worker::<Probe>::start(config).envoy.timer.get(), Some(Duration::from_millis(200)));
 }
 
