@@ -99,12 +99,13 @@ impl Retry {
 }
 
 /// Whether a failed request for this API may be sent again with another key. Not where a vendor keeps
-/// what was sent under the first one, nor where the answer is no single message.
-pub(crate) fn is_repeatable(api: Api, has_affinity: bool) -> bool {
+/// what was sent under the first one, nor where the answer is no single message. A new response is
+/// nobody's yet, unless a consumer has others under its key.
+pub(crate) fn is_repeatable(api: Api, has_consumer: bool) -> bool {
     match api {
-        Api::Responses => !has_affinity,
+        Api::Responses => !has_consumer,
         Api::Realtime | Api::GeminiStreamGenerateContent => false,
-        api => !has_affinity && !credential::is_stateful(api),
+        api => !credential::is_stateful(api),
     }
 }
 
@@ -176,7 +177,7 @@ mod tests {
     fn what_a_vendor_keeps_under_a_key_is_not_sent_with_another() {
         for api in [Api::ChatCompletions, Api::Embeddings, Api::Models, Api::AudioSpeech, Api::Responses] {
             assert!(is_repeatable(api, false), "{api:?}");
-            assert!(!is_repeatable(api, true), "{api:?}");
+            assert_eq!(is_repeatable(api, true), api != Api::Responses, "{api:?}");
         }
         for api in [Api::Files, Api::RetrieveBatch, Api::Videos, Api::Realtime, Api::FineTuningJobs] {
             assert!(!is_repeatable(api, false), "{api:?}");
