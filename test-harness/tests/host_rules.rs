@@ -119,7 +119,7 @@ fn rule_01_heads_are_held_only_when_a_body_follows() {
 fn rule_01_a_response_waits_for_the_call_of_its_head_with_or_without_a_body() {
     for (mode, body) in [("pass", "failed twice"), ("whole", "failed twice"), ("chunks", "FAILED TWICE!")] {
         let Some(gateway) = Gateway::start("rule_01", &calling_from_the_head(mode)) else { return };
-        for delay in [0, 200] {
+        for delay in [0, 50, 200] {
             let mut slow = Answer::new(200).body("granted");
             slow.delay = Duration::from_millis(delay);
             gateway.service.script(slow);

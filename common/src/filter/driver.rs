@@ -79,6 +79,10 @@ pub struct Exchange<F: Filter> {
     waits: bool,
     /// Body of the answer that takes the place of the response; its head is `response` then.
     taken: Option<Vec<u8>>,
+    /// The head that Envoy has, where it is not `response`.
+    replaced: Head,
+    /// The answer to a call, until the next piece of the body comes.
+    answer: Option<(Call, CallAnswer)>,
 }
 
 /// Where an exchange is. One value for both directions: while a request is held no upstream response
@@ -97,13 +101,19 @@ enum Stage {
     ResponseHeld,
     /// A held half waits for a callout's answer.
     Calling(Call),
+    /// The answer is there, and waits for the next piece of the body.
+    Answered,
     /// The response is rewritten as it comes.
     Streaming,
     /// The response has been dealt with.
     Responded,
     /// We answered; what comes back through the response callbacks is our own reply.
     Replied,
-    /// Another answer took the place of the response, and comes back in the same way.
+    /// Another answer takes the place of the response as soon as there is a body to write it into.
+    Replacing,
+    /// It did: what is left of the response's own body goes nowhere.
+    Dropping,
+    /// It did as a local reply, and comes back in the same way.
     Replaced,
 }
 
@@ -140,6 +150,8 @@ impl<F: Filter> Exchange<F> {
             finished: false,
             waits: false,
             taken: None,
+            replaced: Head::default(),
+            answer: None,
         }
     }
 
@@ -240,9 +252,26 @@ impl<F: Filter> Exchange<F> {
         self.finished |= end;
         match self.stage {
             Stage::Calling(_) if size > self.limit && self.taken.is_none() => self.let_go(host),
+            Stage::Answered if size > self.limit && self.taken.is_none() => self.let_go(host),
             Stage::Calling(_) => {
                 self.waits = true;
                 Action::Pause
+            }
+            Stage::Answered => {
+                self.waits = true;
+                self.resume_in_body(host)
+            }
+            Stage::Replacing => {
+                let body = self.taken.take().unwrap_or_default();
+                self.write_replacement(host, &body)
+            }
+            Stage::Dropping => {
+                if size > 0
+                    && let Err(error) = host.replace_body(Body::Response, &[])
+                {
+                    host.log(LogLevel::Error, format_args!("{}: a piece was not dropped: {error}", F::NAME));
+                }
+                Action::Continue
             }
             Stage::ResponseHeld if size > self.limit => self.refuse(host, &self.response_too_large()),
             Stage::ResponseHeld if end => self.buffered_response(host, size),
@@ -264,6 +293,12 @@ impl<F: Filter> Exchange<F> {
                 Action::Pause
             }
             Stage::ResponseHeld => self.buffered_response(host, self.limit),
+            Stage::Answered => self.resume_in_body(host),
+            Stage::Replacing => {
+                // No body came, and none can be written here.
+                let body = self.taken.take().unwrap_or_default();
+                self.reply_with(host, &body)
+            }
             Stage::Streaming => {
                 self.stage = Stage::Responded;
                 let mut rest = Vec::new();
@@ -287,6 +322,13 @@ impl<F: Filter> Exchange<F> {
             return;
         }
         let answer = read_answer(host, headers, body_size, call.max_answer_bytes);
+        if call.step == Step::ResponseHead && self.waits && !self.finished {
+            // [rule 5] A part of the body waits. If it were resumed from here, Envoy would show us, in the
+            // place of the next piece, what another filter holds.
+            self.stage = Stage::Answered;
+            self.answer = Some((call, answer));
+            return;
+        }
         // [rule 5] The phase is paused by our own Pause and not answered: resume it once, and only
         // if the step let it go.
         let action = self.answered(host, call.step, answer, call.has_body);
@@ -295,6 +337,14 @@ impl<F: Filter> Exchange<F> {
             if let Err(error) = host.resume(body) {
                 host.log(LogLevel::Error, format_args!("{}: the host refused to resume: {error}", F::NAME));
             }
+        }
+    }
+
+    /// Goes on with the answer that has waited for this callback of the response's body.
+    fn resume_in_body(&mut self, host: &dyn Host) -> Action {
+        match self.answer.take() {
+            Some((call, answer)) => self.answered(host, call.step, answer, call.has_body),
+            None => Action::Continue,
         }
     }
 
@@ -369,7 +419,10 @@ impl<F: Filter> Exchange<F> {
                 self.call(host, Step::ResponseHead, &callout, has_body)
             }
             Ok(ResponseBody::Take { head, body }) => {
-                self.response = head;
+                let sent = std::mem::replace(&mut self.response, head);
+                if self.taken.is_none() {
+                    self.replaced = sent;
+                }
                 for name in CONNECTION_FIELDS {
                     self.response.remove(name);
                 }
@@ -521,7 +574,7 @@ impl<F: Filter> Exchange<F> {
 
     fn release_response(&mut self, host: &dyn Host, body: Option<&[u8]>, next: Stage) -> Action {
         if let Some(taken) = self.taken.take() {
-            return self.replace(host, body.unwrap_or(&taken));
+            return self.replace(host, body.map_or(taken, <[u8]>::to_vec));
         }
         if let Some(body) = body {
             self.response.set("content-length", body.len().to_string());
@@ -589,8 +642,39 @@ impl<F: Filter> Exchange<F> {
         self.reply(host, &reply)
     }
 
+    /// Puts another answer in the place of the response. It is written over the response, so that the
+    /// filters that it passes next see it like any other.
+    fn replace(&mut self, host: &dyn Host, body: Vec<u8>) -> Action {
+        match (self.waits, self.finished) {
+            // [rule 4] What is there to be written over has been held.
+            (true, _) if body.len() <= self.limit => self.write_replacement(host, &body),
+            (false, false) => {
+                self.taken = Some(body);
+                self.stage = Stage::Replacing;
+                Action::Pause
+            }
+            // Too large for that, or there is no body to write over.
+            _ => self.reply_with(host, &body),
+        }
+    }
+
+    fn write_replacement(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        if !matches!(self.response.get(":status"), Some(b"204" | b"304")) {
+            self.response.set("content-length", body.len().to_string());
+        }
+        let mut head = std::mem::take(&mut self.replaced);
+        head.replace_all(&self.response);
+        match apply(host, Map::Response, Body::Response, &head, Some(body)) {
+            Ok(()) => {
+                self.stage = Stage::Dropping;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
     /// Answers with what took the place of the response.
-    fn replace(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+    fn reply_with(&mut self, host: &dyn Host, body: &[u8]) -> Action {
         self.stage = Stage::Replaced;
         if let Err(error) = host.replace_response(&self.response, body) {
             host.log(

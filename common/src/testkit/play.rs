@@ -337,7 +337,7 @@ fn exchange<F: Filter>(plugin: Rc<Plugin<F>>, envoy: FakeEnvoy, script: Script) 
     let envoy = FakeEnvoy { dead_clusters: script.dead_clusters.clone(), ..envoy };
     envoy.random.set(script.random);
     envoy.properties.borrow_mut().extend(script.properties.iter().cloned());
-    let mut player = Player { exchange: Exchange::new(plugin), envoy, script, answered: 0 };
+    let mut player = Player { is_within: false, exchange: Exchange::new(plugin), envoy, script, answered: 0 };
     let upstream = player.request();
     let client = if upstream.is_some() { player.response() } else { None };
     player.exchange.end(&player.envoy);
@@ -354,6 +354,8 @@ fn exchange<F: Filter>(plugin: Rc<Plugin<F>>, envoy: FakeEnvoy, script: Script) 
 }
 
 struct Player<F: Filter> {
+    /// More of the body that is being fed is to come.
+    is_within: bool,
     exchange: Exchange<F>,
     envoy: FakeEnvoy,
     script: Script,
@@ -416,6 +418,7 @@ impl<F: Filter> Player<F> {
             self.mark_buffered(way, waiting.len() > chunk.len());
             self.envoy.bodies.borrow_mut()[way].clone_from(&waiting);
             let end = at == ends;
+            self.is_within = !end;
             let action = match way {
                 0 => self.exchange.request_body(&self.envoy, waiting.len(), end),
                 _ => self.exchange.response_body(&self.envoy, waiting.len(), end),
@@ -433,6 +436,7 @@ impl<F: Filter> Player<F> {
                 sent.push(std::mem::take(&mut waiting));
             }
         }
+        self.is_within = false;
         if trailers {
             self.mark_buffered(way, true);
             self.envoy.bodies.borrow_mut()[way].clone_from(&waiting);
@@ -473,6 +477,7 @@ impl<F: Filter> Player<F> {
             assert!(times <= 1, "rule 5: resumed {times} times");
             if times == 1 {
                 assert!(!self.replied(), "rule 5: resumed after a reply");
+                assert!(!self.is_within, "rule 5: resumed between two pieces of a body");
                 return false;
             }
         }

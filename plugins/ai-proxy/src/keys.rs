@@ -14,6 +14,9 @@ use crate::status::is_success;
 /// Envoy puts it into answers of an upstream, not into those it gives itself.
 const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
 
+/// Where access logs find how often a request was sent again: `%FILTER_STATE(wasm.ai_proxy_retries:PLAIN)%`.
+const RETRIES: &str = "ai_proxy_retries";
+
 /// An exchange of which it matters how it ends: for its key, or because it may be sent again.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
@@ -182,6 +185,7 @@ impl Keys {
         }
         self.retries -= 1;
         self.place = place;
+        cx.env.set_property(RETRIES, self.tried.len().to_string().as_bytes());
         self.tried.push(place);
         Some(ResponseBody::Call { callout: retry.callout(cluster, &head, self.body.clone()), limit })
     }

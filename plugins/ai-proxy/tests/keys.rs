@@ -144,6 +144,7 @@ fn a_single_token_is_tried_again_where_more_retries_than_tokens_are_asked_for() 
     let keys: Vec<_> = played.calls.iter().map(|call| header(call, "authorization")).collect();
     assert_eq!(keys, ["Bearer k1", "Bearer k1"]);
     assert_eq!(status(&played), "200");
+    assert_eq!(played.envoy.properties.borrow()["ai_proxy_retries"], b"2", "access logs tell of it");
 }
 
 #[test]
