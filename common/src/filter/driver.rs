@@ -562,7 +562,8 @@ impl<F: Filter> Exchange<F> {
             self.request.set("content-length", body.len().to_string());
             self.request.remove("transfer-encoding");
         }
-        self.readdressed = self.request.changes().any(|change| matches!(change.name, ":path" | ":authority"));
+        self.readdressed =
+            self.request.changes().any(|change| matches!(change.name, b":path" | b":authority"));
         match apply(host, Map::Request, Body::Request, &self.request, body) {
             Ok(()) => {
                 self.stage = Stage::Requested;

@@ -145,22 +145,22 @@ pub(super) fn pairs(kind: u32) -> Result<Vec<u8>, HostError> {
     Ok(returned.into_bytes().unwrap_or_default())
 }
 
-pub(super) fn replace_header(kind: u32, name: &str, value: &[u8]) -> Result<(), HostError> {
+pub(super) fn replace_header(kind: u32, name: &[u8], value: &[u8]) -> Result<(), HostError> {
     // SAFETY: pointers and lengths of live slices.
     checked(unsafe {
         proxy_replace_header_map_value(kind, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 
-pub(super) fn add_header(kind: u32, name: &str, value: &[u8]) -> Result<(), HostError> {
+pub(super) fn add_header(kind: u32, name: &[u8], value: &[u8]) -> Result<(), HostError> {
     // SAFETY: pointers and lengths of live slices.
     checked(unsafe {
         proxy_add_header_map_value(kind, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 
-pub(super) fn remove_header(kind: u32, name: &str) -> Result<(), HostError> {
-    // SAFETY: pointer and length of a live string.
+pub(super) fn remove_header(kind: u32, name: &[u8]) -> Result<(), HostError> {
+    // SAFETY: pointer and length of a live slice.
     checked(unsafe { proxy_remove_header_map_value(kind, name.as_ptr(), name.len()) })
 }
 

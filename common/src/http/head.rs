@@ -1,5 +1,8 @@
 //! The head of a request or response: pseudo headers and fields, as bytes, with its edits recorded.
 
+use std::ops::Deref;
+use std::rc::Rc;
+
 /// A copy of a head as the host gave it, plus the edits made since.
 ///
 /// Names are lower case, as Envoy keeps them; values are bytes, because clients may send any.
@@ -9,13 +12,48 @@ pub struct Head {
     raw: Vec<u8>,
     original: Vec<Field>,
     edits: Vec<Edit>,
+    /// The tags of the names in `original`.
+    sent: Tags,
+    /// The tags of the names in `edits`.
+    edited: Tags,
 }
 
 /// Where a name and a value lie in the host's bytes.
 #[derive(Debug, Clone, Copy)]
 struct Field {
+    tag: Tag,
     name: Span,
     value: Span,
+}
+
+/// Six bits of a name. Most questions are for names that are not there, and most of those end here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tag(u8);
+
+impl Tag {
+    #[inline]
+    fn of(name: &[u8]) -> Self {
+        // Among the names that meet in a request, these three tell the most.
+        let middle = name.get(name.len() / 2).copied().unwrap_or_default();
+        let last = name.last().copied().unwrap_or_default();
+        let [length, ..] = name.len().to_le_bytes();
+        Self((length.wrapping_mul(13) ^ middle.wrapping_mul(3) ^ last.wrapping_mul(7)) & 63)
+    }
+}
+
+/// Which tags occur.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tags(u64);
+
+impl Tags {
+    fn add(&mut self, tag: Tag) {
+        self.0 |= 1 << tag.0;
+    }
+
+    #[inline]
+    fn has(self, tag: Tag) -> bool {
+        self.0 >> tag.0 & 1 == 1
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +64,7 @@ struct Span {
 
 #[derive(Debug, Clone)]
 struct Edit {
+    tag: Tag,
     name: Name,
     /// What the name has from now on.
     values: Values,
@@ -38,16 +77,81 @@ enum Name {
     New(Box<str>),
 }
 
+/// Where a name is to be found.
+enum Place {
+    Edited(usize),
+    Sent(usize),
+    Nowhere,
+}
+
+/// A value that a field is given. One that every request gets is shared, not copied.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Made for this head.
+    Own(Vec<u8>),
+    /// Made once, when the configuration was read.
+    Shared(Rc<[u8]>),
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Value {}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Own(bytes)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Own(bytes.to_vec())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Own(text.into_bytes())
+    }
+}
+
+impl From<&Rc<[u8]>> for Value {
+    fn from(bytes: &Rc<[u8]>) -> Self {
+        Self::Shared(Rc::clone(bytes))
+    }
+}
+
 /// Nearly every edit is a removal or one value.
 #[derive(Debug, Clone)]
 enum Values {
     None,
-    One(Vec<u8>),
-    Many(Vec<Vec<u8>>),
+    One(Value),
+    Many(Vec<Value>),
 }
 
 impl Values {
-    fn as_slice(&self) -> &[Vec<u8>] {
+    fn as_slice(&self) -> &[Value] {
         match self {
             Self::None => &[],
             Self::One(value) => std::slice::from_ref(value),
@@ -60,9 +164,9 @@ impl Values {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change<'a> {
     /// Lower-case name.
-    pub name: &'a str,
+    pub name: &'a [u8],
     /// The values that the name has now; none = remove it.
-    pub values: &'a [Vec<u8>],
+    pub values: &'a [Value],
 }
 
 impl Head {
@@ -71,7 +175,9 @@ impl Head {
     #[must_use]
     pub fn from_pairs(raw: Vec<u8>) -> Self {
         let original = fields(&raw).unwrap_or_default();
-        Self { raw, original, edits: Vec::new() }
+        let mut sent = Tags::default();
+        original.iter().for_each(|field| sent.add(field.tag));
+        Self { raw, original, edits: Vec::new(), sent, edited: Tags::default() }
     }
 
     /// A head made of the given fields, for callouts and tests.
@@ -84,9 +190,10 @@ impl Head {
     /// The first value of `name`, edits included.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        match self.edit(name) {
-            Some(edit) => edit.values.as_slice().first().map(Vec::as_slice),
-            None => self.original(name),
+        match self.place(name) {
+            Place::Edited(at) => self.edits.get(at)?.values.as_slice().first().map(|value| &**value),
+            Place::Sent(at) => self.original.get(at).map(|field| self.slice(field.value)),
+            Place::Nowhere => None,
         }
     }
 
@@ -119,52 +226,64 @@ impl Head {
     /// `content-length`, where it is a number.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        self.get_str("content-length")?.trim().parse().ok()
+        let digits = self.get("content-length")?.trim_ascii();
+        let add = |length: u64, digit: &u8| {
+            let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+            length.checked_mul(10)?.checked_add(digit)
+        };
+        if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
     }
 
     /// All fields as they are now, unedited ones first in their order.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let kept = self.original.iter().filter_map(|field| {
             let name = self.slice(field.name);
-            let is_edited = self.edits.iter().any(|edit| self.name(edit).as_bytes() == name);
+            let is_edit = |edit: &Edit| edit.tag == field.tag && self.name(edit) == name;
+            let is_edited = self.edits.iter().any(is_edit);
             (!is_edited).then(|| (name, self.slice(field.value)))
         });
         let edited = self.edits.iter().flat_map(|edit| {
-            let name = self.name(edit).as_bytes();
-            edit.values.as_slice().iter().map(move |value| (name, value.as_slice()))
+            let name = self.name(edit);
+            edit.values.as_slice().iter().map(move |value| (name, &**value))
         });
         kept.chain(edited)
     }
 
     /// Gives `name` this one value.
-    pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.put(name, value.into());
     }
 
-    fn put(&mut self, name: &str, value: Vec<u8>) {
-        if self.edit(name).is_none() {
-            let mut sent = self.sent(name).map(|field| self.slice(field.value));
-            if sent.next() == Some(value.as_slice()) && sent.next().is_none() {
+    fn put(&mut self, name: &str, value: Value) {
+        let place = self.place(name);
+        if let Place::Sent(at) = place {
+            let is_same = |field: &Field| *self.slice(field.value) == *value;
+            let is_only = || self.sent(name).nth(1).is_none();
+            if self.original.get(at).is_some_and(is_same) && is_only() {
                 return;
             }
         }
-        self.edit_mut(name).values = Values::One(value);
+        self.edit(&place, name, Values::One(value));
     }
 
     /// Adds a value to those that `name` has.
-    pub fn append(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        let mut values = match self.edit(name) {
-            Some(edit) => edit.values.as_slice().to_vec(),
-            None => self.sent(name).map(|field| self.slice(field.value).to_vec()).collect(),
-        };
+    pub fn append(&mut self, name: &str, value: impl Into<Value>) {
+        let place = self.place(name);
+        let mut values = match place {
+            Place::Edited(at) => self.edits.get(at).map(|edit| edit.values.as_slice().to_vec()),
+            Place::Sent(_) => Some(self.sent(name).map(|field| self.slice(field.value).into()).collect()),
+            Place::Nowhere => None,
+        }
+        .unwrap_or_default();
         values.push(value.into());
-        self.edit_mut(name).values = Values::Many(values);
+        self.edit(&place, name, Values::Many(values));
     }
 
     /// Removes every value of `name`.
     pub fn remove(&mut self, name: &str) {
-        if self.has(name) {
-            self.edit_mut(name).values = Values::None;
+        match self.place(name) {
+            Place::Nowhere => {}
+            place => self.edit(&place, name, Values::None),
         }
     }
 
@@ -212,32 +331,53 @@ impl Head {
         *self = Self::from_pairs(to_pairs(fields));
     }
 
-    fn sent(&self, name: &str) -> impl Iterator<Item = Field> {
-        let is_named = move |field: &&Field| self.slice(field.name) == name.as_bytes();
-        self.original.iter().filter(is_named).copied()
+    fn sent(&self, name: &str) -> impl Iterator<Item = &Field> {
+        let tag = Tag::of(name.as_bytes());
+        self.original.iter().filter(move |field| self.is_named(field, tag, name))
     }
 
-    fn name<'a>(&'a self, edit: &'a Edit) -> &'a str {
-        match &edit.name {
-            // It was found by comparing it with a `str`.
-            Name::Sent(span) => std::str::from_utf8(self.slice(*span)).unwrap_or_default(),
-            Name::New(name) => name,
+    #[inline]
+    fn is_named(&self, field: &Field, tag: Tag, name: &str) -> bool {
+        field.tag == tag && self.slice(field.name) == name.as_bytes()
+    }
+
+    fn place(&self, name: &str) -> Place {
+        let tag = Tag::of(name.as_bytes());
+        let is_edited = |edit: &Edit| edit.tag == tag && self.name(edit) == name.as_bytes();
+        let edited = || self.edits.iter().position(is_edited);
+        if let Some(at) = self.edited.has(tag).then(edited).flatten() {
+            return Place::Edited(at);
         }
+        let sent = || self.original.iter().position(|field| self.is_named(field, tag, name));
+        self.sent.has(tag).then(sent).flatten().map_or(Place::Nowhere, Place::Sent)
     }
 
-    fn edit(&self, name: &str) -> Option<&Edit> {
-        self.edits.iter().find(|edit| self.name(edit) == name)
+    fn edit(&mut self, place: &Place, name: &str, values: Values) {
+        if let Place::Edited(at) = *place {
+            if let Some(edit) = self.edits.get_mut(at) {
+                edit.values = values;
+            }
+            return;
+        }
+        let sent = match *place {
+            Place::Sent(at) => self.original.get(at),
+            Place::Edited(_) | Place::Nowhere => None,
+        };
+        let tag = Tag::of(name.as_bytes());
+        let name = sent.map_or_else(|| Name::New(name.into()), |field| Name::Sent(field.name));
+        if self.edits.capacity() == 0 {
+            // One growth for what most requests need.
+            self.edits.reserve(8);
+        }
+        self.edits.push(Edit { tag, name, values });
+        self.edited.add(tag);
     }
 
-    fn edit_mut(&mut self, name: &str) -> &mut Edit {
-        let at = self.edits.iter().position(|edit| self.name(edit) == name).unwrap_or_else(|| {
-            let sent = self.sent(name).next();
-            let name = sent.map_or_else(|| Name::New(name.into()), |field| Name::Sent(field.name));
-            self.edits.push(Edit { name, values: Values::None });
-            self.edits.len() - 1
-        });
-        #[expect(clippy::indexing_slicing, reason = "`at` was found or pushed on the line above")]
-        &mut self.edits[at]
+    fn name<'a>(&'a self, edit: &'a Edit) -> &'a [u8] {
+        match &edit.name {
+            Name::Sent(span) => self.slice(*span),
+            Name::New(name) => name.as_bytes(),
+        }
     }
 
     #[inline]
@@ -264,7 +404,8 @@ fn fields(raw: &[u8]) -> Option<Vec<Field>> {
             break;
         }
         at = end.checked_add(1)?;
-        fields.push(Field { name, value });
+        let tag = Tag::of(raw.get(name.start as usize..).and_then(|rest| rest.get(..name.len as usize))?);
+        fields.push(Field { tag, name, value });
     }
     Some(fields)
 }
@@ -320,7 +461,7 @@ mod tests {
         assert_eq!(head.original(":path"), Some(&b"/a"[..]));
         assert!(!head.has("x-two"));
         let changes: Vec<_> = head.changes().map(|change| (change.name, change.values.len())).collect();
-        assert_eq!(changes, [(":path", 1), ("x-two", 0)]);
+        assert_eq!(changes, [(&b":path"[..], 1), (&b"x-two"[..], 0)]);
     }
 
     #[test]
@@ -346,10 +487,12 @@ mod tests {
         let mut head = head();
         let other = [(":path", "/a"), ("x-new", "1"), ("x-two", "3"), ("x-two", "2"), ("x-new", "4")];
         head.replace_all(&Head::from_fields(&other));
-        let changes: Vec<_> =
-            head.changes().map(|change| (change.name.to_owned(), change.values.concat())).collect();
-        let expected = [("x-odd", ""), ("x-new", "14"), ("x-two", "32")];
-        let expected = expected.map(|(name, values)| (name.to_owned(), values.as_bytes().to_vec()));
+        let changes: Vec<_> = head
+            .changes()
+            .map(|change| (change.name, change.values.iter().flat_map(|value| value.to_vec()).collect()))
+            .collect();
+        let expected: [(&[u8], Vec<u8>); 3] =
+            [(b"x-odd", Vec::new()), (b"x-new", b"14".to_vec()), (b"x-two", b"32".to_vec())];
         assert_eq!(changes, expected);
     }
 
@@ -368,6 +511,24 @@ mod tests {
         head.settle();
         assert_eq!(head.original(":path"), Some(&b"/b"[..]));
         assert!(!head.is_edited());
+    }
+
+    #[test]
+    fn a_content_length_is_a_number_that_fits() {
+        for (value, expected) in [
+            ("0", Some(0)),
+            (" 17 ", Some(17)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("1a", None),
+            ("-1", None),
+            ("+1", None),
+        ] {
+            let head = Head::from_fields(&[("content-length", value)]);
+            assert_eq!(head.content_length(), expected, "{value}");
+        }
+        assert_eq!(Head::default().content_length(), None);
     }
 
     #[test]

@@ -13,20 +13,10 @@ pub fn split(path: &str) -> (&str, Option<&str>) {
 /// two hex digits.
 #[must_use]
 pub fn is_valid(path: &str) -> bool {
-    if !path.starts_with('/') {
-        return false;
-    }
-    // Byte by byte: this is asked of every request, and most paths have no escape at all.
-    let mut rest = path.as_bytes();
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = match (byte, behind) {
-            (b'?', _) => return true,
-            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
-            (b'%', _) => return false,
-            _ => behind,
-        };
-    }
-    true
+    let (path, _) = split(path);
+    let escapes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'%');
+    let is_digit = |at: usize| path.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
+    path.starts_with('/') && escapes.map(|(at, _)| at).all(|at| is_digit(at + 1) && is_digit(at + 2))
 }
 
 /// The path without a base, which must end where a segment does. The result begins with a slash.

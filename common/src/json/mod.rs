@@ -1,15 +1,16 @@
 //! JSON read where it lies and edited in place.
 //!
-//! A body is scanned once, which proves that it is JSON and finds the members of its top-level object;
-//! nothing is built of it. Edits are splices on the original bytes, so that whatever is not named in one
+//! A body is scanned once, which finds the members of its top-level object and proves them; of nested values
+//! it proves only that they end, and so whoever reads one proves as much of it as is read. Nothing is built. Edits are splices on the original bytes, so that whatever is not named in one
 //! stays as the peer wrote it: order, spaces, numbers, escapes, unknown fields.
 
 mod block;
+mod nested;
 mod object;
 mod patch;
 mod scan;
 
-pub use object::{Kind, Object, Raw, object};
+pub use object::{Kind, Object, Raw, object, object_watching};
 pub use patch::Patch;
 pub use scan::JsonError;
 

@@ -5,12 +5,21 @@ use std::ops::Range;
 
 use super::scan::{JsonError, Scanner};
 
-/// Proves that `text` is one JSON object and finds its members.
+/// Proves that `text` is one object and finds its members. Nested values are proven to end, not to be JSON.
 ///
 /// # Errors
 /// It is not JSON, or JSON of another kind.
 pub fn object(text: &[u8]) -> Result<Object<'_>, JsonError> {
-    let mut scanner = Scanner::new(text);
+    object_watching(text, "").map(|(object, _)| object)
+}
+
+/// The same, and whether a string anywhere below a member is exactly `watched`: a reader who would have to
+/// look through all of them can spare itself the way. A string that spells it with escapes is not noticed.
+///
+/// # Errors
+/// It is not JSON, or JSON of another kind.
+pub fn object_watching<'a>(text: &'a [u8], watched: &'a str) -> Result<(Object<'a>, bool), JsonError> {
+    let mut scanner = Scanner::watching(text, watched.as_bytes());
     scanner.spaces();
     if scanner.peek() != Some(b'{') {
         scanner.value(0)?;
@@ -19,7 +28,7 @@ pub fn object(text: &[u8]) -> Result<Object<'_>, JsonError> {
     }
     let object = members(&mut scanner, text, 0)?;
     scanner.end()?;
-    Ok(object)
+    Ok((object, scanner.seen))
 }
 
 fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Result<Object<'a>, JsonError> {
@@ -29,9 +38,8 @@ fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Resu
     if !scanner.pass(b'}') {
         loop {
             let start = scanner.at;
-            let escaped = scanner.string()?;
-            let key = start..scanner.at;
-            scanner.colon()?;
+            let (end, escaped) = scanner.key()?;
+            let key = start..end;
             let value = scanner.at;
             scanner.value(1)?;
             object.members.push(Member { key, escaped, value: value..scanner.at });

@@ -171,8 +171,9 @@ impl Host for FakeEnvoy {
 
     fn change(&self, map: Map, change: &Change<'_>) -> Result<(), HostError> {
         let fields = &mut self.heads.borrow_mut()[map_index(map)];
-        fields.retain(|(name, _)| name != change.name);
-        fields.extend(change.values.iter().map(|value| (change.name.to_owned(), value.clone())));
+        let changed = String::from_utf8_lossy(change.name);
+        fields.retain(|(name, _)| *name != changed);
+        fields.extend(change.values.iter().map(|value| (changed.to_string(), value.to_vec())));
         Ok(())
     }
 

@@ -70,11 +70,11 @@ pub(crate) fn edit(
     active: &ActiveProvider,
     wants_model: bool,
 ) -> Result<Edited, Fault> {
-    let body = parse(text)?;
+    let (body, has_developer) = parse(text)?;
     let mut patch = Patch::new(text);
     let streams = body.get("stream").is_some_and(is_truthy);
-    if api == Api::ChatCompletions && !active.profile.knows_developer {
-        name_developer_system(text, &body, &mut patch);
+    if has_developer && api == Api::ChatCompletions && !active.profile.knows_developer {
+        name_developer_system(&body, &mut patch);
     }
     active.provider.edit(api, &body, &mut patch);
     let model = map_model(&body, active, wants_model, &mut patch);
@@ -85,11 +85,12 @@ pub(crate) fn edit(
     Ok(Edited { body, streams, model })
 }
 
-fn parse(text: &[u8]) -> Result<Object<'_>, Fault> {
+/// The body, and whether the role `developer` may be in it.
+fn parse(text: &[u8]) -> Result<(Object<'_>, bool), Fault> {
     if text.is_empty() {
         return Err(Fault::client(400, "empty_body", "the request has no body, a JSON object is expected"));
     }
-    json::object(text).map_err(|error| match error {
+    json::object_watching(text, "developer").map_err(|error| match error {
         JsonError::NotAnObject => Fault::client(400, "invalid_json", "the request body is no JSON object"),
         error => Fault::client(400, "invalid_json", format!("the request body is not valid JSON: {error}")),
     })
@@ -111,10 +112,7 @@ fn is_truthy(value: Raw<'_>) -> bool {
 }
 
 /// `developer` is OpenAI's newer name of the role `system`; other vendors refuse it.
-fn name_developer_system(text: &[u8], body: &Object<'_>, patch: &mut Patch<'_>) {
-    if memchr::memmem::find(text, b"\"developer\"").is_none() {
-        return;
-    }
+fn name_developer_system(body: &Object<'_>, patch: &mut Patch<'_>) {
     let Some(messages) = body.get("messages").and_then(|messages| messages.elements()) else { return };
     for message in messages.into_iter().filter_map(|message| message.object()) {
         if message.get("role").is_some_and(|role| role.as_str().as_deref() == Some("developer")) {

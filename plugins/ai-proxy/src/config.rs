@@ -1,6 +1,7 @@
 //! What can be said in a configuration, compiled for the request path.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use common::config::{ConfigError, Node, Secret, Section};
 use common::llm::api::Api;
@@ -40,7 +41,7 @@ pub(crate) struct ActiveProvider {
     pub(crate) provider: Box<dyn Provider>,
     pub(crate) protocol: Protocol,
     /// `None`: the client's stays.
-    pub(crate) authority: Option<String>,
+    pub(crate) authority: Option<Rc<[u8]>>,
     pub(crate) paths: Paths,
     pub(crate) credentials: Credentials,
     pub(crate) models: ModelMapping,
@@ -262,7 +263,7 @@ impl ActiveProvider {
             profile,
             provider,
             protocol,
-            authority: domain.or(endpoint.authority),
+            authority: domain.or(endpoint.authority).map(|authority| authority.into_bytes().into()),
             paths,
             credentials,
             models: settings.model_mapping,

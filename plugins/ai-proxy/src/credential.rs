@@ -1,6 +1,9 @@
 //! Which key is sent upstream, and which of the client's credentials are not.
 
+use std::rc::Rc;
+
 use common::config::Secret;
+use common::http::head::Value;
 use common::http::{Fault, Head};
 use common::llm::api::Api;
 
@@ -67,7 +70,7 @@ pub(crate) struct Credentials {
 
 struct Token {
     key: Secret,
-    value: Vec<u8>,
+    value: Rc<[u8]>,
 }
 
 impl std::fmt::Debug for Token {
@@ -101,7 +104,7 @@ impl Credentials {
             .into_iter()
             .filter(|key| !key.reveal().trim().is_empty())
             // A key read from a file often ends in a line break.
-            .map(|key| Token { value: auth.value(key.reveal().trim()), key })
+            .map(|key| Token { value: auth.value(key.reveal().trim()).into(), key })
             .collect();
         let key_header = Some(key_header.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
         if tokens.is_empty() && keyless == Keyless::Refused && key_header.is_none() {
@@ -120,7 +123,7 @@ impl Credentials {
         self.tokens.iter().position(|token| {
             CREDENTIALS.iter().any(|name| {
                 let sent = head.get(name).filter(|sent| !sent.is_empty());
-                sent.is_some_and(|sent| sent == token.value || sent == token.key.reveal().trim().as_bytes())
+                sent.is_some_and(|sent| *sent == *token.value || sent == token.key.reveal().trim().as_bytes())
             })
         })
     }
@@ -136,9 +139,9 @@ impl Credentials {
     /// the client's own key where no token is configured. `auth` is how this API wants it.
     pub(crate) fn apply(&self, head: &mut Head, auth: Auth, pick: usize) -> Result<(), Fault> {
         let value = match self.tokens.get(pick) {
-            Some(token) if auth == self.auth => Some(token.value.clone()),
-            Some(token) => Some(auth.value(token.key.reveal().trim())),
-            None => self.client_key(head).map(|key| auth.value(&key)),
+            Some(token) if auth == self.auth => Some(Value::from(&token.value)),
+            Some(token) => Some(auth.value(token.key.reveal().trim()).into()),
+            None => self.client_key(head).map(|key| auth.value(&key).into()),
         };
         let Some(value) = value else {
             return match self.keyless {

@@ -1,5 +1,6 @@
 //! The life of one exchange.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use common::config::{ConfigError, Section};
 use common::filter::{
     CallAnswer, Env, Filter, Flow, RequestBody, RequestCx, ResponseBody, ResponseCx, Start, TickCx,
 };
+use common::http::head::Value;
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
@@ -75,33 +77,34 @@ impl Filter for AiProxy {
         if way == Way::Refused {
             return Err(request.refusal());
         }
+        let api = request.api;
+        let reads = api.is_some_and(|api| wants_body(active, api, way, cx.head));
+        // A path that names the model waits for the body that says which.
+        let waits = reads && way.names_model();
+        let target = if waits { Target::Kept } else { request.target(active, way, None) };
         if config.pin_cluster {
             // Before any other edit: each of them makes Envoy choose the route again.
             pin_cluster(cx);
         }
         let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
-        let (token, mut keys) = Keys::choose(config, active, request.api, cx);
-        active.credentials.apply(cx.head, active.auth(request.api), token)?;
+        let (token, mut keys) = Keys::choose(config, active, api, cx);
+        active.credentials.apply(cx.head, active.auth(api), token)?;
         original_auth.apply(cx.head);
-        if let Some(authority) = &active.authority {
-            readdress(cx.head, ":authority", ORIGINAL_HOST, authority.as_str());
-        } else {
-            cx.head.remove(ORIGINAL_HOST);
+        match &active.authority {
+            Some(authority) => readdress(cx.head, ":authority", ORIGINAL_HOST, authority),
+            None => cx.head.remove(ORIGINAL_HOST),
         }
         if active.profile.times_every_request {
             limit_first_byte(cx.head, active);
         }
-        let reads = request.api.is_some_and(|api| wants_body(active, api, way, cx.head));
-        // A path that names the model waits for the body that says which.
-        if !(reads && way.names_model()) {
-            let model = parameter(request.query(), "model").map(|model| active.models.map(model));
-            request.send_to(cx.head, active, way, model.as_deref());
+        if !waits {
+            target.apply(cx.head);
         }
         let limit = config.max_body_bytes;
         let keeps = !reads && keys.as_mut().is_some_and(|keys| keys.wants_body(cx, limit));
         let body = if reads || keeps { RequestBody::Whole { limit } } else { RequestBody::Pass };
         let response = keys.is_some();
-        let filter = Self { config: Rc::clone(config), api: request.api, edits: reads, keys, waiting: None };
+        let filter = Self { config: Rc::clone(config), api, edits: reads, keys, waiting: None };
         Ok(Start::Run { filter, body, response })
     }
 
@@ -208,7 +211,8 @@ impl AiProxy {
             }
         }
         if way.names_model() {
-            Addressed::of(cx.head)?.send_to(cx.head, active, way, edited.model.as_deref());
+            let target = Addressed::of(cx.head)?.target(active, way, edited.model.as_deref());
+            target.apply(cx.head);
         }
         Ok(edited.body.map_or(Flow::Pass, Flow::Send))
     }
@@ -221,27 +225,42 @@ fn limit_first_byte(head: &mut Head, active: &ActiveProvider) {
 }
 
 /// What the client asked for, by its path.
-struct Addressed {
-    path_and_query: String,
+struct Addressed<'h> {
+    path_and_query: &'h str,
+    path: &'h str,
+    query: Option<&'h str>,
     api: Option<Api>,
     places: Placeholders,
 }
 
-impl Addressed {
-    fn of(head: &Head) -> Result<Self, Fault> {
+/// The path that goes upstream.
+enum Target {
+    /// The one that the client named.
+    Kept,
+    Changed(String),
+}
+
+impl Target {
+    fn apply(self, head: &mut Head) {
+        match self {
+            Self::Kept => head.remove(ORIGINAL_PATH),
+            Self::Changed(path) => readdress(head, ":path", ORIGINAL_PATH, path),
+        }
+    }
+}
+
+impl<'h> Addressed<'h> {
+    fn of(head: &'h Head) -> Result<Self, Fault> {
         let path_and_query = head.original(":path").and_then(|path| std::str::from_utf8(path).ok());
         let Some(path_and_query) = path_and_query.filter(|path| path::is_valid(path)) else {
             return Err(Fault::client(400, "invalid_path", "the request path is malformed"));
         };
-        let (api, places) = match Api::detect(path::split(path_and_query).0) {
+        let (path, query) = path::split(path_and_query);
+        let (api, places) = match Api::detect(path) {
             Some((api, places)) => (Some(api), places),
             None => (None, Placeholders::default()),
         };
-        Ok(Self { path_and_query: path_and_query.to_owned(), api, places })
-    }
-
-    fn query(&self) -> Option<&str> {
-        path::split(&self.path_and_query).1
+        Ok(Self { path_and_query, path, query, api, places })
     }
 
     fn way<'a>(&self, active: &'a ActiveProvider) -> Way<'a> {
@@ -256,9 +275,9 @@ impl Addressed {
         }
     }
 
-    /// Sets the path that goes upstream.
-    fn send_to(&self, head: &mut Head, active: &ActiveProvider, way: Way<'_>, model: Option<&str>) {
-        let (path, mut query) = path::split(&self.path_and_query);
+    /// The path that goes upstream. `model` is the one in the body, if that is known.
+    fn target(&self, active: &ActiveProvider, way: Way<'_>, model: Option<&str>) -> Target {
+        let mut query = self.query;
         let stripped;
         if active.credentials.len() > 0 && self.api.map(Dialect::of) == Some(Dialect::Gemini) {
             // Gemini's clients may carry their key here.
@@ -268,11 +287,14 @@ impl Addressed {
         }
         let target = match way {
             Way::Mapped(route) => {
-                active.paths.mapped(route, &self.places, query, model.unwrap_or("placeholder"))
+                let named = || parameter(self.query, "model").map(|model| active.models.map(model));
+                let model = model.map(Cow::Borrowed).or_else(|| way.names_model().then(named).flatten());
+                let model = model.as_deref().unwrap_or("placeholder");
+                active.paths.mapped(route, &self.places, query, model)
             }
-            Way::Kept | Way::Refused => active.paths.kept(path, query),
+            Way::Kept | Way::Refused => active.paths.kept(self.path, query).into(),
         };
-        readdress(head, ":path", ORIGINAL_PATH, target);
+        if target == self.path_and_query { Target::Kept } else { Target::Changed(target.into_owned()) }
     }
 
     /// The answer to a question for models that the vendor cannot answer and the configuration can.
@@ -286,7 +308,7 @@ impl Addressed {
         let body = if self.api == Some(Api::Models) {
             models.all()
         } else {
-            let name = path::split(&self.path_and_query).0.rsplit('/').next().unwrap_or_default();
+            let name = self.path.rsplit('/').next().unwrap_or_default();
             let unknown = || Fault::client(404, "model_not_found", "the model does not exist");
             models.one(name).ok_or_else(unknown)?
         };
@@ -305,9 +327,9 @@ impl Addressed {
 
 /// Sets a pseudo header, and keeps what it was where the access log and others look for it. A copy
 /// that the client sent itself is not to be believed.
-fn readdress(head: &mut Head, name: &str, original_name: &str, value: impl Into<Vec<u8>>) {
+fn readdress(head: &mut Head, name: &str, original_name: &str, value: impl Into<Value>) {
     let value = value.into();
-    match head.original(name).filter(|original| *original != value.as_slice()) {
+    match head.original(name).filter(|original| **original != *value) {
         Some(original) => {
             let original = original.to_vec();
             head.set(original_name, original);

@@ -1,5 +1,7 @@
 //! The path that goes upstream, compiled from the settings so that most requests copy one string.
 
+use std::borrow::Cow;
+
 use common::http::path;
 use common::llm::api::{self, Api, Placeholders};
 
@@ -156,35 +158,38 @@ impl Paths {
     }
 
     /// A vendor's path as it goes upstream. `model` is asked only if the path names one.
-    pub(crate) fn mapped(
+    pub(crate) fn mapped<'a>(
         &self,
-        route: &Route,
+        route: &'a Route,
         places: &Placeholders,
         query: Option<&str>,
         model: &str,
-    ) -> String {
+    ) -> Cow<'a, str> {
         if route.has_model {
             let model = segment(places.value("model").unwrap_or(model));
             let (path, query_own) = (route.path.replace(MODEL, &model), route.query.replace(MODEL, &model));
             let known = Route { path, query: query_own, has_model: false, ..*route };
-            return self.mapped(&known, places, query, "");
+            return self.mapped(&known, places, query, "").into_owned().into();
         }
-        let mut target =
-            if route.has_placeholders { api::fill(&route.path, places) } else { route.path.clone() };
+        let target = match route.has_placeholders {
+            true => Cow::Owned(api::fill(&route.path, places)),
+            false => Cow::Borrowed(route.path.as_str()),
+        };
         let client = query.filter(|_| !self.query.drops_client);
         if self.query.fixed.is_empty() && route.query.is_empty() {
             return match client {
-                Some(client) => path::with_query(&target, Some(client)),
+                Some(client) => path::with_query(&target, Some(client)).into(),
                 None => target,
             };
         }
         let client = client.map(|client| without(client, |name| has_parameter(&self.query.fixed, name)));
         let parts = [route.query.as_str(), client.as_deref().unwrap_or_default(), &self.query.fixed];
+        let mut target = target.into_owned();
         for (at, part) in parts.iter().filter(|part| !part.is_empty()).enumerate() {
             target.push(if at == 0 { '?' } else { '&' });
             target.push_str(part);
         }
-        target
+        target.into()
     }
 
     fn prefixed(&self, path: &str) -> String {
@@ -291,7 +296,7 @@ mod tests {
 
     fn chat(paths: &Paths, query: Option<&str>) -> String {
         let Way::Mapped(route) = paths.way(Some(Api::ChatCompletions)) else { panic!("chat is mapped") };
-        paths.mapped(route, &Placeholders::default(), query, "")
+        paths.mapped(route, &Placeholders::default(), query, "").into_owned()
     }
 
     #[test]

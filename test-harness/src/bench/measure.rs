@@ -35,7 +35,8 @@ pub struct Plan {
     pub timed_exchanges: usize,
     /// Requests before anything is measured: V8 compiles what runs often anew.
     pub warm_up_requests: usize,
-    /// How often each chain is started for its load time and memory.
+    /// How often each chain is started: for its load time and memory, and anew for its share of the rounds,
+    /// since where a process happens to lie in memory is worth a few percent.
     pub starts: usize,
 }
 
@@ -43,14 +44,14 @@ impl Default for Plan {
     /// Many short rounds rather than few long ones: what is compared then lies less than a second apart.
     fn default() -> Self {
         Self {
-            rounds: 45,
+            rounds: 50,
             small_requests: 1000,
             large_requests: 1000,
             streams: 3,
             events: 500,
             timed_exchanges: 100,
             warm_up_requests: 5000,
-            starts: 5,
+            starts: 10,
         }
     }
 }
@@ -58,7 +59,7 @@ impl Default for Plan {
 impl Plan {
     /// A first impression.
     pub fn quick() -> Self {
-        Self { rounds: 7, warm_up_requests: 3000, starts: 1, ..Self::default() }
+        Self { rounds: 8, warm_up_requests: 3000, starts: 2, ..Self::default() }
     }
 }
 
@@ -142,28 +143,40 @@ impl Run<'_> {
     }
 
     fn rounds(&self, samples: &mut [Samples]) -> Result<(), BenchError> {
-        announce("starting every chain and warming up");
-        let gateways = self.chains.iter().map(|chain| self.start(chain, 1)).collect::<Result<Vec<_>, _>>()?;
-        let mut running = Vec::new();
-        for gateway in &gateways {
-            running.push(self.warm(gateway)?);
+        let (rounds, starts) = (self.plan.rounds, self.plan.starts.clamp(1, self.plan.rounds.max(1)));
+        for start in 0..starts {
+            let mine = rounds * start / starts + 1..=rounds * (start + 1) / starts;
+            announce(&format!(
+                "rounds {} to {} of {rounds}: starting and warming up",
+                mine.start(),
+                mine.end()
+            ));
+            let gateways =
+                self.chains.iter().map(|chain| self.start(chain, 1)).collect::<Result<Vec<_>, _>>()?;
+            let mut running =
+                gateways.iter().map(|gateway| self.warm(gateway)).collect::<Result<Vec<_>, _>>()?;
+            for _ in mine {
+                self.round(&mut running, samples)?;
+            }
         }
-        for round in 1..=self.plan.rounds {
-            announce(&format!("round {round} of {}", self.plan.rounds));
-            for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
-                samples.small_us.push(running.load(&self.traffic.small, self.plan.small_requests)?);
-            }
-            for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
-                samples.large_us.push(running.load(&self.traffic.large, self.plan.large_requests)?);
-            }
-            for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
-                let (event_us, held) = running.stream(self.plan)?;
-                samples.event_us.push(event_us);
-                samples.events_held += held;
-            }
-            for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
-                samples.exchange_us.extend(running.time(self.plan.timed_exchanges)?);
-            }
+        Ok(())
+    }
+
+    /// Each chain in turn for each figure.
+    fn round(&self, running: &mut [Running<'_>], samples: &mut [Samples]) -> Result<(), BenchError> {
+        for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
+            samples.small_us.push(running.load(&self.traffic.small, self.plan.small_requests)?);
+        }
+        for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
+            samples.large_us.push(running.load(&self.traffic.large, self.plan.large_requests)?);
+        }
+        for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
+            let (event_us, held) = running.stream(self.plan)?;
+            samples.event_us.push(event_us);
+            samples.events_held += held;
+        }
+        for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
+            samples.exchange_us.extend(running.time(self.plan.timed_exchanges)?);
         }
         Ok(())
     }

@@ -189,7 +189,7 @@ impl Host for StillHost {
     }
 
     fn change(&self, map: Map, change: &Change<'_>) -> Result<(), HostError> {
-        self.called(format_args!("change {}", change.name));
+        self.called(format_args!("change {}", String::from_utf8_lossy(change.name)));
         black_box((map, change));
         Ok(())
     }
