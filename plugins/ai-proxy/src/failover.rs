@@ -37,7 +37,9 @@ pub(crate) struct Failover {
     check: Option<HealthCheck>,
     /// How many keys there are.
     keys: usize,
-    /// Names the provider and its set of keys, without telling them.
+    /// Names the provider to the operator.
+    name: String,
+    /// Names the provider and its set of keys to other workers, without telling them.
     pool: String,
     shared: Shared,
 }
@@ -216,6 +218,7 @@ impl Failover {
             return Ok(None);
         }
         let id = node.get("id").map(|id| crate::config::text_of(&id)).unwrap_or_default();
+        let name = if id.is_empty() { kind.to_owned() } else { format!("{kind} {id}") };
         let pool = format!("{kind}.{id}.{:016x}", credentials.fingerprint());
         Ok(Some(Self {
             limits: Limits {
@@ -227,6 +230,7 @@ impl Failover {
             check,
             keys,
             shared: Shared::new(AiProxy::NAME, &format!("failover.{pool}")),
+            name,
             pool,
         }))
     }
@@ -290,7 +294,7 @@ impl Failover {
             Change::None | Change::Counted => return,
         };
         // By its place: the key itself is nobody's business.
-        env.log(level, format_args!("{}: apiTokens[{place}] of {} {what}", AiProxy::NAME, self.pool));
+        env.log(level, format_args!("{}: apiTokens[{place}] of {} {what}", AiProxy::NAME, self.name));
     }
 
     fn health(&self, env: &dyn Env) -> Health {

@@ -401,7 +401,7 @@ fn w100_failures_up_to_the_threshold_take_a_key_out_of_use_for_all_workers() {
     assert_eq!(used(&worker), ["Bearer k1"]);
     assert_eq!(used(&other), ["Bearer k1"]);
     let told = played.logged(LogLevel::Warn);
-    assert!(told[0].contains("apiTokens[1] of openai.") && told[0].contains("out of use"), "{told:?}");
+    assert!(told[0].contains("apiTokens[1] of openai failed too often and is out of use"), "{told:?}");
     assert_secret(&worker, &played);
 }
 

@@ -327,6 +327,16 @@ fn an_answer_over_the_limit_does_not_take_the_place_of_a_response() {
 }
 
 #[test]
+fn an_answer_too_large_to_be_written_over_a_held_body_takes_its_place_all_the_same() {
+    let large = "x".repeat(SHARED_LIMIT + 1);
+    for late in [0, 1, 9] {
+        let script = failed(&["abc", "def"]).call_answer(200, &large).call_answers_after(late);
+        let client = run(&taking("pass"), script).client.expect("a response");
+        assert!(client.text() == large, "{late}: {} bytes", client.text().len());
+    }
+}
+
+#[test]
 fn a_reply_takes_the_place_of_a_response() {
     let config = r#"{"responseLimit":1000,"response":"pass",
         "responseHeadCall":{"cluster":"s","path":"/","reply":true,"timeoutMs":1}}"#;
