@@ -80,9 +80,9 @@ pub struct Exchange<F: Filter> {
     /// Body of the answer that takes the place of the response; its head is `response` then.
     taken: Option<Vec<u8>>,
     /// The head that Envoy has, where it is not `response`.
-    replaced: Head,
+    replaced: Option<Box<Head>>,
     /// The answer to a call, until the next piece of the body comes.
-    answer: Option<(Call, CallAnswer)>,
+    answer: Option<Box<(Call, CallAnswer)>>,
 }
 
 /// Where an exchange is. One value for both directions: while a request is held no upstream response
@@ -150,7 +150,7 @@ impl<F: Filter> Exchange<F> {
             finished: false,
             waits: false,
             taken: None,
-            replaced: Head::default(),
+            replaced: None,
             answer: None,
         }
     }
@@ -326,7 +326,7 @@ impl<F: Filter> Exchange<F> {
             // [rule 5] A part of the body waits. If it were resumed from here, Envoy would show us, in the
             // place of the next piece, what another filter holds.
             self.stage = Stage::Answered;
-            self.answer = Some((call, answer));
+            self.answer = Some(Box::new((call, answer)));
             return;
         }
         // [rule 5] The phase is paused by our own Pause and not answered: resume it once, and only
@@ -342,10 +342,9 @@ impl<F: Filter> Exchange<F> {
 
     /// Goes on with the answer that has waited for this callback of the response's body.
     fn resume_in_body(&mut self, host: &dyn Host) -> Action {
-        match self.answer.take() {
-            Some((call, answer)) => self.answered(host, call.step, answer, call.has_body),
-            None => Action::Continue,
-        }
+        let Some(answer) = self.answer.take() else { return Action::Continue };
+        let (call, answer) = *answer;
+        self.answered(host, call.step, answer, call.has_body)
     }
 
     /// The exchange is over. Safe to call again: the filter hears of it once.
@@ -421,7 +420,7 @@ impl<F: Filter> Exchange<F> {
             Ok(ResponseBody::Take { head, body }) => {
                 let sent = std::mem::replace(&mut self.response, head);
                 if self.taken.is_none() {
-                    self.replaced = sent;
+                    self.replaced = Some(Box::new(sent));
                 }
                 for name in CONNECTION_FIELDS {
                     self.response.remove(name);
@@ -663,7 +662,7 @@ impl<F: Filter> Exchange<F> {
         if !matches!(self.response.get(":status"), Some(b"204" | b"304")) {
             self.response.set("content-length", body.len().to_string());
         }
-        let mut head = std::mem::take(&mut self.replaced);
+        let mut head = self.replaced.take().unwrap_or_default();
         head.replace_all(&self.response);
         match apply(host, Map::Response, Body::Response, &head, Some(body)) {
             Ok(()) => {
