@@ -9,8 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::ffi;
 use crate::filter::Callout;
 use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
-use crate::http::LocalReply;
 use crate::http::head::{Change, to_pairs};
+use crate::http::{Head, LocalReply};
+
+/// Response code details of an answer that took the place of the upstream's.
+const REPLACED: &str = "replaced_by_callout_answer";
 
 /// The stream that Envoy has called us for.
 pub(super) struct Envoy;
@@ -123,6 +126,12 @@ impl Host for Envoy {
         ffi::send_local_response(reply.status, &reply.details, &reply.body, &to_pairs(headers))
     }
 
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError> {
+        let status = head.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or(502);
+        let fields: Vec<(&[u8], &[u8])> = head.fields().filter(|(name, _)| !name.starts_with(b":")).collect();
+        ffi::send_local_response(status, REPLACED, body, &to_pairs(fields.into_iter()))
+    }
+
     fn resume(&self, body: Body) -> Result<(), HostError> {
         ffi::continue_stream(u32::from(body == Body::Response))
     }
@@ -142,6 +151,10 @@ impl Host for Envoy {
             proxy_wasm::types::Status::BadArgument => HostError::BadArgument,
             _ => HostError::Internal,
         })
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        ffi::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
     }
 }
 

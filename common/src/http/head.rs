@@ -287,6 +287,25 @@ impl Head {
         }
     }
 
+    /// Gives this head the fields of another one, and no others.
+    pub fn replace_all(&mut self, other: &Self) {
+        let text = |name: &[u8]| std::str::from_utf8(name).map(str::to_owned).ok();
+        let own: Vec<String> = self.fields().filter_map(|(name, _)| text(name)).collect();
+        for name in own.iter().filter(|name| !other.has(name)) {
+            self.remove(name);
+        }
+        let mut seen = Vec::new();
+        for (name, value) in other.fields() {
+            let Some(name) = text(name) else { continue };
+            if seen.contains(&name) {
+                self.append(&name, value);
+            } else {
+                self.set(&name, value);
+                seen.push(name);
+            }
+        }
+    }
+
     /// What the host must be told, one entry a name.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         // A name that was only ever here is not there to be removed.
@@ -461,6 +480,20 @@ mod tests {
         let values: Vec<_> =
             head.fields().filter(|(name, _)| *name == b"x-two").map(|(_, value)| value).collect();
         assert_eq!(values, [b"1", b"2", b"3"]);
+    }
+
+    #[test]
+    fn a_head_takes_the_fields_of_another_and_keeps_no_other() {
+        let mut head = head();
+        let other = [(":path", "/a"), ("x-new", "1"), ("x-two", "3"), ("x-two", "2"), ("x-new", "4")];
+        head.replace_all(&Head::from_fields(&other));
+        let changes: Vec<_> = head
+            .changes()
+            .map(|change| (change.name, change.values.iter().flat_map(|value| value.to_vec()).collect()))
+            .collect();
+        let expected: [(&[u8], Vec<u8>); 3] =
+            [(b"x-odd", Vec::new()), (b"x-new", b"14".to_vec()), (b"x-two", b"32".to_vec())];
+        assert_eq!(changes, expected);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use common::filter::driver::{Action, Exchange, Plugin};
 use common::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
 use common::filter::{Callout, Filter};
-use common::http::LocalReply;
 use common::http::head::{Change, to_pairs};
+use common::http::{Head, LocalReply};
 use serde_json::Value;
 
 use super::chains::{Chain, plugin_chains};
@@ -223,6 +223,12 @@ impl Host for StillHost {
         Ok(())
     }
 
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError> {
+        self.called(format_args!("replace_response"));
+        black_box((head, body));
+        Ok(())
+    }
+
     fn resume(&self, body: Body) -> Result<(), HostError> {
         self.called(format_args!("resume {body:?}"));
         black_box(body);
@@ -232,6 +238,11 @@ impl Host for StillHost {
     fn call(&self, callout: &Callout) -> Result<u32, HostError> {
         self.called(format_args!("call {}", callout.cluster));
         Err(HostError::BadArgument)
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        self.called(format_args!("tick_every {period:?}"));
+        Ok(())
     }
 }
 
