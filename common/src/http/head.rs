@@ -16,6 +16,8 @@ pub struct Head {
     sent: Tags,
     /// The tags of the names in `edits`.
     edited: Tags,
+    /// Both.
+    known: Tags,
 }
 
 /// Where a name and a value lie in the host's bytes.
@@ -31,7 +33,7 @@ struct Field {
 struct Tag(u8);
 
 impl Tag {
-    #[inline]
+    #[inline(always)]
     fn of(name: &[u8]) -> Self {
         // Among the names that meet in a request, these three tell the most.
         let middle = name.get(name.len() / 2).copied().unwrap_or_default();
@@ -177,7 +179,7 @@ impl Head {
         let original = fields(&raw).unwrap_or_default();
         let mut sent = Tags::default();
         original.iter().for_each(|field| sent.add(field.tag));
-        Self { raw, original, edits: Vec::new(), sent, edited: Tags::default() }
+        Self { raw, original, edits: Vec::new(), sent, edited: Tags::default(), known: sent }
     }
 
     /// A head made of the given fields, for callouts and tests.
@@ -189,7 +191,12 @@ impl Head {
 
     /// The first value of `name`, edits included.
     #[must_use]
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
+        if self.may_have(name) { self.value(name) } else { None }
+    }
+
+    fn value(&self, name: &str) -> Option<&[u8]> {
         match self.place(name) {
             Place::Edited(at) => self.edits.get(at)?.values.as_slice().first().map(|value| &**value),
             Place::Sent(at) => self.original.get(at).map(|field| self.slice(field.value)),
@@ -199,6 +206,7 @@ impl Head {
 
     /// The first value of `name` where it is valid UTF-8.
     #[must_use]
+    #[inline]
     pub fn get_str(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -211,12 +219,14 @@ impl Head {
 
     /// Whether `name` has a value now.
     #[must_use]
+    #[inline(always)]
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
     /// Whether the bytes of `name`'s first value contain `needle`, ignoring ASCII case.
     #[must_use]
+    #[inline]
     pub fn contains(&self, name: &str, needle: &str) -> bool {
         self.get(name).is_some_and(|value| {
             value.windows(needle.len().max(1)).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
@@ -280,7 +290,14 @@ impl Head {
     }
 
     /// Removes every value of `name`.
+    #[inline(always)]
     pub fn remove(&mut self, name: &str) {
+        if self.may_have(name) {
+            self.take_away(name);
+        }
+    }
+
+    fn take_away(&mut self, name: &str) {
         match self.place(name) {
             Place::Nowhere => {}
             place => self.edit(&place, name, Values::None),
@@ -341,6 +358,13 @@ impl Head {
         field.tag == tag && self.slice(field.name) == name.as_bytes()
     }
 
+    /// Whether the name may be there at all. Inlined, so that for a name that stands in the code its tag is a
+    /// constant, and the question one bit.
+    #[inline(always)]
+    fn may_have(&self, name: &str) -> bool {
+        self.known.has(Tag::of(name.as_bytes()))
+    }
+
     fn place(&self, name: &str) -> Place {
         let tag = Tag::of(name.as_bytes());
         let is_edited = |edit: &Edit| edit.tag == tag && self.name(edit) == name.as_bytes();
@@ -371,6 +395,7 @@ impl Head {
         }
         self.edits.push(Edit { tag, name, values });
         self.edited.add(tag);
+        self.known.add(tag);
     }
 
     fn name<'a>(&'a self, edit: &'a Edit) -> &'a [u8] {

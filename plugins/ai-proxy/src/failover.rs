@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Node, Section};
 use common::filter::{Env, Filter, LogLevel, Shared};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::credential::Credentials;
 use crate::filter::AiProxy;
@@ -98,7 +98,7 @@ enum Change {
 }
 
 /// The request that took a key out of use; health checks go where it went.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// The client's `:authority`.
     pub(crate) host: String,
@@ -109,14 +109,14 @@ pub(crate) struct Endpoint {
 }
 
 /// The state of all keys, by their places; what the workers share.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Health {
     keys: Vec<Key>,
     endpoint: Option<Endpoint>,
 }
 
 /// The state of one key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Key {
     failures: u32,
     successes: u32,
@@ -124,7 +124,29 @@ struct Key {
     evicted: Option<u64>,
 }
 
+impl Endpoint {
+    fn read(text: &str) -> Option<Self> {
+        let mut lines = text.lines().map(str::to_owned);
+        Some(Self { host: lines.next()?, path: lines.next()?, cluster: lines.next()? })
+    }
+}
+
 impl Key {
+    fn read(line: &str) -> Option<Self> {
+        let mut numbers = line.split(' ');
+        let (failures, successes) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let evicted = numbers.next().map(str::parse).transpose().ok()?;
+        Some(Self { failures, successes, evicted })
+    }
+
+    fn line(self) -> String {
+        let Self { failures, successes, evicted } = self;
+        match evicted {
+            Some(evicted) => format!("{failures} {successes} {evicted}"),
+            None => format!("{failures} {successes}"),
+        }
+    }
+
     fn is_out(self, now: u64, limits: Limits) -> bool {
         let Some(evicted) = self.evicted else { return false };
         // A clock that was set back must not keep a key out.
@@ -174,15 +196,27 @@ impl Key {
 }
 
 impl Health {
-    /// What the workers share, for so many keys.
+    /// What the workers share, for so many keys. What cannot be read is as if it were not there.
     fn read(bytes: Option<&[u8]>, keys: usize) -> Self {
-        let mut health: Self = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        let (states, endpoint) = text.split_once("\n\n").unwrap_or((text, ""));
+        let mut health = Self {
+            keys: states.lines().map(|line| Key::read(line).unwrap_or_default()).collect(),
+            endpoint: Endpoint::read(endpoint),
+        };
         health.keys.resize(keys, Key::default());
         health
     }
 
+    /// A line for each key; after an empty one, the lines of the endpoint, if there is one.
     fn bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+        let keys: Vec<String> = self.keys.iter().map(|key| key.line()).collect();
+        let mut text = keys.join("\n");
+        text.push_str("\n\n");
+        if let Some(Endpoint { host, path, cluster }) = &self.endpoint {
+            text.push_str(&[host.as_str(), path, cluster].join("\n"));
+        }
+        text.into_bytes()
     }
 
     /// The places of the keys that are out of use, or of those that are not.
@@ -378,6 +412,11 @@ mod tests {
     fn what_is_shared_is_read_for_as_many_keys_as_there_are() {
         let mut health = Health::read(None, 3);
         health.keys[1].on(Failed, 7, Limits { failures: 1, ..LIMITS });
+        assert_eq!(health.bytes(), b"0 0\n0 0 7\n0 0\n\n");
+        assert_eq!(Health::read(Some(&health.bytes()), 3), health);
+        let text = |text: &str| text.to_owned();
+        health.endpoint =
+            Some(Endpoint { host: text("h:1"), path: text("/p"), cluster: text("outbound|1||c") });
         assert_eq!(Health::read(Some(&health.bytes()), 3), health);
         assert_eq!(Health::read(Some(b"garbage"), 2), Health::read(None, 2));
         assert_eq!(health.places(false, 8, LIMITS), [0, 2]);
