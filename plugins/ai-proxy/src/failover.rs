@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Node, Section};
 use common::filter::{Env, Filter, LogLevel, Shared};
-use serde::Deserialize;
 
 use crate::credential::Credentials;
 use crate::filter::AiProxy;
