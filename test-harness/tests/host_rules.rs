@@ -22,10 +22,14 @@ struct Gateway {
 
 impl Gateway {
     fn start(test: &str, probe: &Value) -> Option<Self> {
+        Self::start_with(test, probe, Options::default())
+    }
+
+    fn start_with(test: &str, probe: &Value, options: Options) -> Option<Self> {
         let binary = provide_or_skip(test)?;
         let (upstream, service) = (Upstream::start(), Upstream::start());
         let render = render(probe, &upstream, &service);
-        let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");
+        let envoy = Envoy::start(&binary, render, options).expect("Envoy starts");
         Some(Self { envoy, upstream, service })
     }
 
@@ -75,6 +79,19 @@ fn calling(reply: bool, half: &str) -> Value {
     config
 }
 
+/// Asks the service before it is said what is wanted of a response.
+fn calling_from_the_head(what: &str) -> Value {
+    let call =
+        json!({ "cluster": "service", "path": "/other", "take": false, "reply": false, "timeoutMs": 5000 });
+    let mut config =
+        json!({ "response": "pass", "responseLimit": LIMIT, "responseTail": "!", "responseHeadCall": call });
+    match what {
+        "take" | "reply" => config["responseHeadCall"][what] = json!(true),
+        mode => config["response"] = json!(mode),
+    }
+    config
+}
+
 #[test]
 fn rule_01_heads_are_held_only_when_a_body_follows() {
     let mut config = replacing("new", 1);
@@ -96,6 +113,30 @@ fn rule_01_heads_are_held_only_when_a_body_follows() {
     let seen = gateway.seen(4);
     assert_eq!(seen[0].text(), "new");
     assert!(seen.iter().all(|request| request.header("x-probe").as_deref() == Some("1")));
+}
+
+#[test]
+fn rule_01_a_response_waits_for_the_call_of_its_head_with_or_without_a_body() {
+    for (mode, body) in [("pass", "failed twice"), ("whole", "failed twice"), ("chunks", "FAILED TWICE!")] {
+        let Some(gateway) = Gateway::start("rule_01", &calling_from_the_head(mode)) else { return };
+        for delay in [0, 50, 200] {
+            let mut slow = Answer::new(200).body("granted");
+            slow.delay = Duration::from_millis(delay);
+            gateway.service.script(slow);
+            let pieces = [("failed ", 0), ("twice", 100)];
+            gateway.upstream.script(pieces.iter().fold(Answer::new(503), |answer, (piece, wait)| {
+                answer.chunk((piece.as_bytes().to_vec(), Duration::from_millis(*wait)))
+            }));
+            let response = gateway.send(&post("body"));
+            assert_eq!((response.status, response.text().as_str()), (503, body), "{mode} {delay}");
+            assert_eq!(response.header("x-call").as_deref(), Some("200 granted"), "{mode} {delay}");
+            assert!(response.complete);
+            gateway.upstream.script(Answer::new(204));
+            let bare = gateway.send(&Request::get("/none"));
+            assert_eq!((bare.status, bare.header("x-call").as_deref()), (204, Some("200 granted")));
+        }
+        gateway.assert_alive();
+    }
 }
 
 #[test]
@@ -201,6 +242,46 @@ fn rule_05_nothing_goes_upstream_after_a_reply() {
 }
 
 #[test]
+fn rule_05_another_answer_takes_the_place_of_a_response_once() {
+    let Some(gateway) = Gateway::start("rule_05", &calling_from_the_head("take")) else { return };
+    // More than the buffer limit, which is for what waits in Envoy.
+    let large = "x".repeat(3 * LIMIT);
+    for body in ["ok", large.as_str()] {
+        gateway.service.script(Answer::new(201).header("x-from", "service").body(body));
+        for (answer, request) in [
+            (Answer::new(503).body("failed"), post("body")),
+            (Answer::new(503).chunk("fai").chunk(("led", Duration::from_millis(100))), post("body")),
+            (Answer::new(503), Request::get("/")),
+        ] {
+            gateway.upstream.script(answer);
+            let response = gateway.send(&request);
+            assert_eq!(response.status, 201);
+            assert!(response.text() == body, "{} bytes", response.text().len());
+            assert_eq!(response.header("x-from").as_deref(), Some("service"));
+            assert_eq!(response.header("content-length"), Some(body.len().to_string()));
+            assert!(response.complete);
+        }
+    }
+    let h2 = gateway.send(&post("body").over(Version::H2));
+    assert_eq!((h2.status, h2.text().len()), (201, large.len()));
+    assert_eq!(gateway.seen(7).len(), 7);
+    assert_eq!(gateway.service.take().len(), 7);
+    gateway.assert_alive();
+}
+
+#[test]
+fn rule_05_a_reply_takes_the_place_of_a_response() {
+    let Some(gateway) = Gateway::start("rule_05", &calling_from_the_head("reply")) else { return };
+    gateway.service.script(Answer::new(200).body("no"));
+    for answer in [Answer::new(503).body("failed"), Answer::new(503)] {
+        gateway.upstream.script(answer);
+        let response = gateway.send(&post("body"));
+        assert_eq!((response.status, response.text().as_str()), (451, "200 no"));
+    }
+    gateway.assert_alive();
+}
+
+#[test]
 fn rule_06_an_odd_header_byte_harms_nobody() {
     let Some(gateway) = Gateway::start("rule_06", &replacing("new", 1)) else { return };
     let response = gateway.send(&post("body").header("x-odd", b"caf\xe9 \xff".to_vec()));
@@ -250,6 +331,65 @@ fn rule_09_a_callout_that_cannot_start_does_not_hang() {
 }
 
 #[test]
+fn rule_08_and_09_a_response_survives_the_call_of_its_head() {
+    let mut nowhere = calling_from_the_head("pass");
+    nowhere["responseHeadCall"]["cluster"] = json!("nowhere");
+    for (config, told) in [(calling_from_the_head("pass"), "failed empty"), (nowhere, "failed bad argument")]
+    {
+        let Some(gateway) = Gateway::start("rule_08", &config) else { return };
+        gateway.service.script(Answer::new(200).chunk("half").then(Then::Reset));
+        for answer in [Answer::new(503).body("failed"), Answer::new(503)] {
+            gateway.upstream.script(answer);
+            let response = gateway.send(&post("body"));
+            assert_eq!((response.status, response.header("x-call").as_deref()), (503, Some(told)));
+        }
+        gateway.assert_alive();
+    }
+}
+
+#[test]
+fn rule_04_a_response_too_large_to_wait_is_let_go() {
+    let mut config = calling_from_the_head("take");
+    config["responseLimit"] = json!(50_000);
+    let Some(gateway) = Gateway::start("rule_04", &config) else { return };
+    let mut slow = Answer::new(200).body("late");
+    slow.delay = Duration::from_millis(500);
+    gateway.service.script(slow);
+    gateway.upstream.script(Answer::new(503).body("x".repeat(500_000)));
+    let response = gateway.send(&post("body"));
+    assert_eq!((response.status, response.text().len()), (503, 500_000));
+    gateway.assert_alive();
+}
+
+#[test]
+fn one_worker_does_the_periodic_work_of_all() {
+    let call = json!({ "cluster": "service", "path": "/tick", "timeoutMs": 1000 });
+    let config = json!({ "tick": { "everyMs": 100, "turn": true, "call": call } });
+    let options = Options { concurrency: 2, ..Options::default() };
+    let Some(gateway) = Gateway::start_with("ticks", &config, options) else { return };
+    std::thread::sleep(Duration::from_millis(1500));
+    let stat = |name: &str| {
+        let stats = gateway.envoy.stats(name).expect("the admin answers");
+        stats.iter().find(|(known, _)| known.ends_with(name)).map_or(0, |(_, value)| *value)
+    };
+    let (turns, ticks) = (stat("probe_turns"), stat("probe_ticks"));
+    let answers = stat("probe_tick_answers");
+    let called = gateway.service.take().len() as u64;
+    // Two workers and the main thread tick ten times a second each, on a machine that has other work too.
+    assert!(ticks >= 2 * turns, "{ticks} ticks, {turns} turns");
+    assert!((4..=17).contains(&turns), "{turns} turns in a second and a half");
+    assert!(called >= turns && called - answers <= 2, "{called} calls, {answers} answers");
+    gateway.assert_alive();
+}
+
+#[test]
+fn without_periodic_work_there_is_no_timer() {
+    let Some(gateway) = Gateway::start("no ticks", &json!({})) else { return };
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(gateway.envoy.stats("probe_ticks").expect("the admin answers").is_empty());
+}
+
+#[test]
 fn rule_10_streamed_pieces_are_replaced_whole() {
     let config = json!({ "response": "chunks", "responseTail": "-end" });
     let Some(gateway) = Gateway::start("rule_10", &config) else { return };
@@ -263,6 +403,42 @@ fn rule_10_streamed_pieces_are_replaced_whole() {
     let declared = Answer::new(200).header("content-length", "3").chunk("abc");
     gateway.upstream.script(declared);
     assert_eq!(gateway.send(&Request::get("/")).text(), "ABC-end");
+}
+
+#[test]
+fn rule_10_a_request_body_is_rewritten_as_it_comes() {
+    let config = json!({ "requestChunks": true, "requestBody": { "text": "", "times": 0 } });
+    let Some(gateway) = Gateway::start("rule_10_request", &config) else { return };
+    let pieces = ["one x ", "---", "two x ", "three"];
+    let paced = |version| {
+        post("")
+            .chunks(pieces.map(|piece| (piece.as_bytes().to_vec(), Duration::from_millis(30))))
+            .over(version)
+    };
+    for version in [Version::H1, Version::H2] {
+        assert_eq!(gateway.send(&paced(version)).status, 200);
+    }
+    // Over the buffer limit, for nothing is held; with a length that no longer holds, too.
+    let large = "x".repeat(3 * LIMIT);
+    assert_eq!(gateway.send(&post(large)).status, 200);
+    let seen = gateway.seen(3);
+    for request in &seen[..2] {
+        assert_eq!(request.text(), "one xx two xx threeend");
+        assert_eq!(request.header("content-length"), None);
+    }
+    assert!(seen[2].body.len() == 6 * LIMIT + 3 && seen[2].text().ends_with("xend"));
+    assert!(gateway.upstream.stray().is_empty(), "{:?}", gateway.upstream.stray());
+
+    let mut early = Answer::new(200).body("enough");
+    early.early = true;
+    gateway.upstream.script(early);
+    assert_eq!(gateway.send(&paced(Version::H2)).text(), "enough");
+    gateway.upstream.script(Answer::new(200));
+    let refused = gateway
+        .send(&post("").chunks([("x".into(), Duration::ZERO), (b"!".to_vec(), Duration::from_millis(50))]));
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["code"], "bad_body");
+    gateway.assert_alive();
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::env::{Body, Host, HostError, LogLevel, Map, MetricKind};
+use super::rewrite::{Broken, read, rewrite};
 use super::{
     CallAnswer, Callout, End, Filter, Flow, Growth, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
     StreamCx,
@@ -50,7 +51,15 @@ impl<F: Filter> Plugin<F> {
         if let Some(gauge) = host.metric(MetricKind::Gauge, &name) {
             host.record(gauge, u64::try_from(loaded.errors.len()).unwrap_or(u64::MAX));
         }
+        for config in loaded.rules.configs() {
+            F::loaded(config, host);
+        }
         Ok(Self { rules: loaded.rules })
+    }
+
+    /// Every config object that is in service.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &Rc<F::Config>> {
+        self.rules.configs()
     }
 }
 
@@ -64,12 +73,22 @@ pub struct Exchange<F: Filter> {
     limit: usize,
     /// What a watched request body has grown to.
     so_far: Vec<u8>,
+    /// The request body is rewritten as it comes. No stage: a response may begin meanwhile.
+    request_streams: bool,
     /// The response is to be shown to the filter.
     wants_response: bool,
     /// Path or authority were changed, so that Envoy chooses the route again.
     readdressed: bool,
     /// The response came to its end.
     finished: bool,
+    /// Some of the response's body waits in Envoy.
+    waits: bool,
+    /// Body of the answer that takes the place of the response; its head is `response` then.
+    taken: Option<Vec<u8>>,
+    /// The head that Envoy has, where it is not `response`.
+    replaced: Option<Box<Head>>,
+    /// The answer to a call, until the next piece of the body comes.
+    answer: Option<Box<(Call, CallAnswer)>>,
 }
 
 /// Where an exchange is. One value for both directions: while a request is held no upstream response
@@ -90,27 +109,36 @@ enum Stage {
     ResponseHeld,
     /// A held half waits for a callout's answer.
     Calling(Call),
+    /// The answer is there, and waits for the next piece of the body.
+    Answered,
     /// The response is rewritten as it comes.
     Streaming,
     /// The response has been dealt with.
     Responded,
     /// We answered; what comes back through the response callbacks is our own reply.
     Replied,
+    /// Another answer takes the place of the response as soon as there is a body to write it into.
+    Replacing,
+    /// It did: what is left of the response's own body goes nowhere.
+    Dropping,
+    /// It did as a local reply, and comes back in the same way.
+    Replaced,
 }
 
 /// A callout that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call {
     token: u32,
-    half: Half,
+    step: Step,
     has_body: bool,
     max_answer_bytes: usize,
 }
 
-/// Which half of an exchange a step belongs to.
+/// The step of an exchange that asked for a callout, and hears of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Half {
+enum Step {
     Request,
+    ResponseHead,
     Response,
 }
 
@@ -126,9 +154,14 @@ impl<F: Filter> Exchange<F> {
             stage: Stage::New,
             limit: usize::MAX,
             so_far: Vec::new(),
+            request_streams: false,
             wants_response: false,
             readdressed: false,
             finished: false,
+            waits: false,
+            taken: None,
+            replaced: None,
+            answer: None,
         }
     }
 
@@ -161,6 +194,14 @@ impl<F: Filter> Exchange<F> {
             RequestBody::Pass => return self.release_request(host, None),
             RequestBody::Whole { limit } => (limit, Stage::RequestHeld),
             RequestBody::Watched { limit } => (limit, Stage::RequestWatched),
+            RequestBody::Chunks if end || self.is_tunnel() => (usize::MAX, Stage::RequestHeld),
+            RequestBody::Chunks => {
+                // [rule 3] The length of a rewritten body is not known beforehand.
+                self.request.remove("content-length");
+                let action = self.release_request(host, None);
+                self.request_streams = action == Action::Continue;
+                return action;
+            }
         };
         self.limit = limit;
         if self.is_tunnel() {
@@ -181,6 +222,9 @@ impl<F: Filter> Exchange<F> {
 
     /// Some of the request body arrived; `size` bytes wait in Envoy's buffer. `end`: that is all.
     pub fn request_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        if self.request_streams {
+            return self.request_chunk(host, size, end);
+        }
         match self.stage {
             // [rule 2] A Continue from here would release the head before the answer is back.
             Stage::Calling(_) | Stage::Replied => Action::Pause,
@@ -194,6 +238,9 @@ impl<F: Filter> Exchange<F> {
 
     /// The request ended with trailers. [rule 11] Then no body callback ever says `end`.
     pub fn request_trailers(&mut self, host: &dyn Host) -> Action {
+        if self.request_streams {
+            return self.last_request_chunk(host);
+        }
         match self.stage {
             Stage::Calling(_) | Stage::Replied => Action::Pause,
             Stage::RequestHeld => self.buffered_request(host, self.limit),
@@ -208,7 +255,7 @@ impl<F: Filter> Exchange<F> {
         match self.stage {
             Stage::Requested => {}
             // Our own reply, or one that Envoy or another filter gave while we still held the request.
-            Stage::Replied => return Action::Continue,
+            Stage::Replied | Stage::Replaced => return Action::Continue,
             _ => {
                 self.stage = Stage::Passing;
                 return Action::Continue;
@@ -226,32 +273,35 @@ impl<F: Filter> Exchange<F> {
             return Action::Continue;
         };
         self.response = Head::from_pairs(pairs);
-        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
-        let mut cx =
-            ResponseCx { request: &self.request, head: &mut self.response, has_body: !end, env: host };
-        match filter.response_head(&mut cx) {
-            Err(fault) => self.refuse(host, &fault),
-            Ok(ResponseBody::Pass) => self.release_response(host, None, Stage::Responded),
-            Ok(ResponseBody::Chunks) => {
-                // [rule 3] The length of a rewritten stream is not known beforehand.
-                self.response.remove("content-length");
-                self.release_response(host, None, Stage::Streaming)
-            }
-            // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
-            Ok(ResponseBody::Whole { .. }) if end => self.whole_response(host, Vec::new(), false),
-            Ok(ResponseBody::Whole { limit }) => {
-                self.limit = limit;
-                self.stage = Stage::ResponseHeld;
-                Action::Pause
-            }
-        }
+        self.ask(host, !end)
     }
 
     /// Some of the response body arrived. While held, `size` counts all of it; streamed, this piece.
     pub fn response_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
         self.finished |= end;
         match self.stage {
-            Stage::Calling(_) => Action::Pause,
+            Stage::Calling(_) if size > self.limit && self.taken.is_none() => self.let_go(host),
+            Stage::Answered if size > self.limit && self.taken.is_none() => self.let_go(host),
+            Stage::Calling(_) => {
+                self.waits = true;
+                Action::Pause
+            }
+            Stage::Answered => {
+                self.waits = true;
+                self.resume_in_body(host)
+            }
+            Stage::Replacing => {
+                let body = self.taken.take().unwrap_or_default();
+                self.write_replacement(host, &body)
+            }
+            Stage::Dropping => {
+                if size > 0
+                    && let Err(error) = host.replace_body(Body::Response, &[])
+                {
+                    host.log(LogLevel::Error, format_args!("{}: a piece was not dropped: {error}", F::NAME));
+                }
+                Action::Continue
+            }
             Stage::ResponseHeld if size > self.limit => self.refuse(host, &self.response_too_large()),
             Stage::ResponseHeld if end => self.buffered_response(host, size),
             Stage::ResponseHeld => Action::Pause,
@@ -267,8 +317,17 @@ impl<F: Filter> Exchange<F> {
     pub fn response_trailers(&mut self, host: &dyn Host) -> Action {
         self.finished = true;
         match self.stage {
-            Stage::Calling(_) => Action::Pause,
+            Stage::Calling(_) => {
+                self.waits = true;
+                Action::Pause
+            }
             Stage::ResponseHeld => self.buffered_response(host, self.limit),
+            Stage::Answered => self.resume_in_body(host),
+            Stage::Replacing => {
+                // No body came, and none can be written here.
+                let body = self.taken.take().unwrap_or_default();
+                self.reply_with(host, &body)
+            }
             Stage::Streaming => {
                 self.stage = Stage::Responded;
                 let mut rest = Vec::new();
@@ -285,32 +344,36 @@ impl<F: Filter> Exchange<F> {
         }
     }
 
-    /// A callout was answered. [rule 8] With `headers == 0` there is nothing to read.
+    /// A callout was answered.
     pub fn call_answer(&mut self, host: &dyn Host, token: u32, headers: usize, body_size: usize) {
         let Stage::Calling(call) = self.stage else { return };
         if call.token != token {
             return;
         }
-        let answer = if headers == 0 {
-            CallAnswer::Failed(HostError::Empty)
-        } else {
-            match host.pairs(Map::Call) {
-                Ok(pairs) => CallAnswer::Answered {
-                    head: Head::from_pairs(pairs),
-                    body: read(host, Body::Call, 0, body_size.min(call.max_answer_bytes)).unwrap_or_default(),
-                },
-                Err(error) => CallAnswer::Failed(error),
-            }
-        };
+        let answer = read_answer(host, headers, body_size, call.max_answer_bytes);
+        if call.step == Step::ResponseHead && self.waits && !self.finished {
+            // [rule 5] A part of the body waits. If it were resumed from here, Envoy would show us, in the
+            // place of the next piece, what another filter holds.
+            self.stage = Stage::Answered;
+            self.answer = Some(Box::new((call, answer)));
+            return;
+        }
         // [rule 5] The phase is paused by our own Pause and not answered: resume it once, and only
         // if the step let it go.
-        let action = self.answered(host, call.half, answer, call.has_body);
+        let action = self.answered(host, call.step, answer, call.has_body);
         if action == Action::Continue {
-            let body = if call.half == Half::Request { Body::Request } else { Body::Response };
+            let body = if call.step == Step::Request { Body::Request } else { Body::Response };
             if let Err(error) = host.resume(body) {
                 host.log(LogLevel::Error, format_args!("{}: the host refused to resume: {error}", F::NAME));
             }
         }
+    }
+
+    /// Goes on with the answer that has waited for this callback of the response's body.
+    fn resume_in_body(&mut self, host: &dyn Host) -> Action {
+        let Some(answer) = self.answer.take() else { return Action::Continue };
+        let (call, answer) = *answer;
+        self.answered(host, call.step, answer, call.has_body)
     }
 
     /// The exchange is over. Safe to call again: the filter hears of it once.
@@ -318,6 +381,7 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.take() else { return };
         let how = match self.stage {
             Stage::Replied => End::Replied,
+            Stage::Replaced => End::Complete,
             _ if self.finished => End::Complete,
             _ => End::Aborted,
         };
@@ -327,6 +391,35 @@ impl<F: Filter> Exchange<F> {
 
     fn is_tunnel(&self) -> bool {
         self.request.has("upgrade") || self.request.get(":method") == Some(b"CONNECT")
+    }
+
+    fn request_chunk(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        self.request_streams = !end;
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        let mut edit = |piece: &[u8], is_last: bool, out: &mut Vec<u8>| {
+            filter.request_chunk(&cx, piece, end && is_last, out)
+        };
+        let fault = match rewrite(host, Body::Request, F::NAME, size, &mut edit) {
+            Ok(()) => return Action::Continue,
+            Err(Broken::Fault(fault)) => fault,
+            Err(Broken::Host(error)) => Fault::internal(format!("request_chunk_not_rewritten:{error}")),
+        };
+        self.request_streams = false;
+        self.refuse(host, &fault)
+    }
+
+    /// The body ended with trailers: its buffer is gone, so nothing can be sent any more.
+    fn last_request_chunk(&mut self, host: &dyn Host) -> Action {
+        self.request_streams = false;
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut rest = Vec::new();
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        match filter.request_chunk(&cx, &[], true, &mut rest) {
+            Ok(()) if rest.is_empty() => Action::Continue,
+            Ok(()) => self.refuse(host, &Fault::internal("request_ended_with_trailers")),
+            Err(fault) => self.refuse(host, &fault),
+        }
     }
 
     fn request_too_large(&mut self, host: &dyn Host) -> Action {
@@ -384,7 +477,108 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = RequestCx { head: &mut self.request, has_body, env: host };
         let flow = filter.request_body(&mut cx, body);
-        self.follow(host, Half::Request, flow, has_body)
+        self.follow(host, Step::Request, flow, has_body)
+    }
+
+    /// Asks the filter about the head of a response, the upstream's or one taken in its place.
+    fn ask(&mut self, host: &dyn Host, has_body: bool) -> Action {
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut cx = ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
+        let wanted = filter.response_head(&mut cx);
+        self.grant(host, wanted, has_body)
+    }
+
+    /// Does with a response whose head is held what the filter wants with it.
+    fn grant(&mut self, host: &dyn Host, wanted: Result<ResponseBody, Fault>, has_body: bool) -> Action {
+        match wanted {
+            Err(fault) => self.refuse(host, &fault),
+            Ok(ResponseBody::Pass) => self.release_response(host, None, Stage::Responded),
+            Ok(ResponseBody::Chunks) => {
+                // [rule 3] The length of a rewritten stream is not known beforehand.
+                self.response.remove("content-length");
+                self.stream(host)
+            }
+            Ok(ResponseBody::Whole { limit }) => {
+                self.limit = limit;
+                match &self.taken {
+                    Some(body) if body.len() > limit => self.refuse(host, &self.response_too_large()),
+                    Some(body) => self.whole_response(host, body.clone(), !body.is_empty()),
+                    None if self.finished && self.waits => self.buffered_response(host, limit),
+                    // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
+                    None if self.finished => self.whole_response(host, Vec::new(), false),
+                    None if self.response.content_length().is_some_and(|length| length > limit as u64) => {
+                        self.refuse(host, &self.response_too_large())
+                    }
+                    None => {
+                        self.stage = Stage::ResponseHeld;
+                        Action::Pause
+                    }
+                }
+            }
+            Ok(ResponseBody::Call { callout, limit }) => {
+                self.limit = limit;
+                self.call(host, Step::ResponseHead, &callout, has_body)
+            }
+            Ok(ResponseBody::Take { head, body }) => {
+                let sent = std::mem::replace(&mut self.response, head);
+                if self.taken.is_none() {
+                    self.replaced = Some(Box::new(sent));
+                }
+                for name in CONNECTION_FIELDS {
+                    self.response.remove(name);
+                }
+                let has_body = !body.is_empty();
+                self.taken = Some(body);
+                self.ask(host, has_body)
+            }
+            Ok(ResponseBody::Reply(reply)) => self.reply(host, &reply),
+        }
+    }
+
+    /// Lets the head go, and shows the filter as a first piece what of the body has waited.
+    fn stream(&mut self, host: &dyn Host) -> Action {
+        if let Some(body) = &self.taken {
+            let (body, mut out) = (body.clone(), Vec::new());
+            self.with_chunk(host, &body, true, &mut out);
+            self.taken = Some(out);
+            return self.release_response(host, None, Stage::Responded);
+        }
+        if !self.waits {
+            return self.release_response(host, None, Stage::Streaming);
+        }
+        let waiting = match read(host, Body::Response, 0, self.limit) {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                return self.refuse(host, &Fault::internal(format!("response_body_unreadable:{error}")));
+            }
+        };
+        let mut out = Vec::with_capacity(waiting.len());
+        self.with_chunk(host, &waiting, self.finished, &mut out);
+        if out.len() > self.limit {
+            return self.refuse(host, &self.response_too_large());
+        }
+        let changed = (out != waiting).then_some(out);
+        let next = if self.finished { Stage::Responded } else { Stage::Streaming };
+        match apply(host, Map::Response, Body::Response, &self.response, changed.as_deref()) {
+            Ok(()) => {
+                self.stage = next;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
+    /// A response outgrew what may wait for a callout: it goes as it came, and the answer is too late.
+    fn let_go(&mut self, host: &dyn Host) -> Action {
+        host.log(
+            LogLevel::Warn,
+            format_args!(
+                "{}: a response of more than {} bytes did not wait for the call made because of it",
+                F::NAME,
+                self.limit
+            ),
+        );
+        self.release_response(host, None, Stage::Responded)
     }
 
     fn buffered_response(&mut self, host: &dyn Host, size: usize) -> Action {
@@ -401,56 +595,60 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
         let flow = filter.response_body(&mut cx, body);
-        self.follow(host, Half::Response, flow, has_body)
+        self.follow(host, Step::Response, flow, has_body)
     }
 
-    fn answered(&mut self, host: &dyn Host, half: Half, answer: CallAnswer, has_body: bool) -> Action {
+    fn answered(&mut self, host: &dyn Host, step: Step, answer: CallAnswer, has_body: bool) -> Action {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
-        let flow = match half {
-            Half::Request => {
+        let flow = match step {
+            Step::Request => {
                 let mut cx = RequestCx { head: &mut self.request, has_body, env: host };
                 filter.request_call(&mut cx, answer)
             }
-            Half::Response => {
+            Step::ResponseHead => {
+                let mut cx =
+                    ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
+                let wanted = filter.response_head_call(&mut cx, answer);
+                return self.grant(host, wanted, has_body);
+            }
+            Step::Response => {
                 let mut cx =
                     ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
                 filter.response_call(&mut cx, answer)
             }
         };
-        self.follow(host, half, flow, has_body)
+        self.follow(host, step, flow, has_body)
     }
 
-    fn follow(&mut self, host: &dyn Host, half: Half, flow: Result<Flow, Fault>, has_body: bool) -> Action {
-        match (half, flow) {
+    fn follow(&mut self, host: &dyn Host, step: Step, flow: Result<Flow, Fault>, has_body: bool) -> Action {
+        match (step, flow) {
             (_, Err(fault)) => self.refuse(host, &fault),
             (_, Ok(Flow::Reply(reply))) => self.reply(host, &reply),
-            (_, Ok(Flow::Call(callout))) => self.call(host, half, &callout, has_body),
-            (Half::Request, Ok(Flow::Pass)) => self.release_request(host, None),
-            (Half::Response, Ok(Flow::Pass)) => self.release_response(host, None, Stage::Responded),
+            (_, Ok(Flow::Call(callout))) => self.call(host, step, &callout, has_body),
+            (Step::Request, Ok(Flow::Pass)) => self.release_request(host, None),
+            (_, Ok(Flow::Pass)) => self.release_response(host, None, Stage::Responded),
             // [rule 4] A write over the buffer limit would bring Envoy itself down.
-            (Half::Request, Ok(Flow::Send(body))) if body.len() > self.limit => {
+            (Step::Request, Ok(Flow::Send(body))) if body.len() > self.limit => {
                 self.refuse(host, &Fault::too_large(self.limit))
             }
-            (Half::Response, Ok(Flow::Send(body))) if body.len() > self.limit => {
+            (_, Ok(Flow::Send(body))) if body.len() > self.limit => {
                 self.refuse(host, &self.response_too_large())
             }
             (_, Ok(Flow::Send(_))) if !has_body => self.refuse(host, &Fault::internal("no_body_to_replace")),
-            (Half::Request, Ok(Flow::Send(body))) => self.release_request(host, Some(&body)),
-            (Half::Response, Ok(Flow::Send(body))) => {
-                self.release_response(host, Some(&body), Stage::Responded)
-            }
+            (Step::Request, Ok(Flow::Send(body))) => self.release_request(host, Some(&body)),
+            (_, Ok(Flow::Send(body))) => self.release_response(host, Some(&body), Stage::Responded),
         }
     }
 
-    fn call(&mut self, host: &dyn Host, half: Half, callout: &Callout, has_body: bool) -> Action {
+    fn call(&mut self, host: &dyn Host, step: Step, callout: &Callout, has_body: bool) -> Action {
         match host.call(callout) {
             Ok(token) => {
                 let max_answer_bytes = callout.max_answer_bytes;
-                self.stage = Stage::Calling(Call { token, half, has_body, max_answer_bytes });
+                self.stage = Stage::Calling(Call { token, step, has_body, max_answer_bytes });
                 Action::Pause
             }
             // [rule 9] No callback comes for a call that could not start: the filter hears of it now.
-            Err(error) => self.answered(host, half, CallAnswer::Failed(error), has_body),
+            Err(error) => self.answered(host, step, CallAnswer::Failed(error), has_body),
         }
     }
 
@@ -477,6 +675,9 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn release_response(&mut self, host: &dyn Host, body: Option<&[u8]>, next: Stage) -> Action {
+        if let Some(taken) = self.taken.take() {
+            return self.replace(host, body.map_or(taken, <[u8]>::to_vec));
+        }
         if let Some(body) = body {
             self.response.set("content-length", body.len().to_string());
             self.response.remove("transfer-encoding");
@@ -491,27 +692,22 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn chunk(&mut self, host: &dyn Host, size: usize, end: bool) {
-        let chunk = match read(host, Body::Response, 0, size) {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                host.log(
-                    LogLevel::Error,
-                    format_args!("{}: a response chunk is unreadable: {error}", F::NAME),
-                );
-                return;
-            }
-        };
         if end {
             self.stage = Stage::Responded;
         }
-        let mut out = Vec::with_capacity(chunk.len());
-        self.with_chunk(host, &chunk, end, &mut out);
-        if out == chunk {
-            return;
-        }
-        // Unbuffered, so the limit of [rule 4] does not apply; whole, so [rule 10] holds.
-        if let Err(error) = host.replace_body(Body::Response, &out) {
-            host.log(LogLevel::Error, format_args!("{}: a response chunk is not writable: {error}", F::NAME));
+        let Some(filter) = self.filter.as_mut() else { return };
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        let mut edit = |piece: &[u8], is_last: bool, out: &mut Vec<u8>| {
+            filter.response_chunk(&cx, piece, end && is_last, out);
+            Ok(())
+        };
+        if let Err(error) = rewrite(host, Body::Response, F::NAME, size, &mut edit) {
+            host.log(
+                LogLevel::Error,
+                format_args!("{}: a response chunk is not rewritten: {error:?}", F::NAME),
+            );
+            // What was to be rewritten must not pass as it is.
+            let _ = host.replace_body(Body::Response, &[]);
         }
     }
 
@@ -543,6 +739,49 @@ impl<F: Filter> Exchange<F> {
         self.reply(host, &reply)
     }
 
+    /// Puts another answer in the place of the response. It is written over the response, so that the
+    /// filters that it passes next see it like any other.
+    fn replace(&mut self, host: &dyn Host, body: Vec<u8>) -> Action {
+        match (self.waits, self.finished) {
+            // [rule 4] What is there to be written over has been held.
+            (true, _) if body.len() <= self.limit => self.write_replacement(host, &body),
+            (false, false) => {
+                self.taken = Some(body);
+                self.stage = Stage::Replacing;
+                Action::Pause
+            }
+            // Too large for that, or there is no body to write over.
+            _ => self.reply_with(host, &body),
+        }
+    }
+
+    fn write_replacement(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        if !matches!(self.response.get(":status"), Some(b"204" | b"304")) {
+            self.response.set("content-length", body.len().to_string());
+        }
+        let mut head = self.replaced.take().unwrap_or_default();
+        head.replace_all(&self.response);
+        match apply(host, Map::Response, Body::Response, &head, Some(body)) {
+            Ok(()) => {
+                self.stage = Stage::Dropping;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
+    /// Answers with what took the place of the response.
+    fn reply_with(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        self.stage = Stage::Replaced;
+        if let Err(error) = host.replace_response(&self.response, body) {
+            host.log(
+                LogLevel::Error,
+                format_args!("{}: the host refused another response: {error}", F::NAME),
+            );
+        }
+        Action::Pause
+    }
+
     /// [rule 5] After a reply nothing is resumed: the stage says so for good.
     fn reply(&mut self, host: &dyn Host, reply: &LocalReply) -> Action {
         self.stage = Stage::Replied;
@@ -571,13 +810,29 @@ fn unreadable(error: HostError) -> Fault {
     Fault::internal(format!("request_body_unreadable:{error}"))
 }
 
-fn read(host: &dyn Host, body: Body, start: usize, size: usize) -> Result<Vec<u8>, HostError> {
-    if size == 0 {
-        return Ok(Vec::new());
+/// Fields that tell of the connection an answer came over, not of the answer.
+const CONNECTION_FIELDS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A callout's answer, inside its callback. [rule 8] With `headers == 0` there is nothing to read.
+pub(super) fn read_answer(host: &dyn Host, headers: usize, body_size: usize, max: usize) -> CallAnswer {
+    if headers == 0 {
+        return CallAnswer::Failed(HostError::Empty);
     }
-    match host.body(body, start, size) {
-        Err(HostError::NotFound | HostError::Empty) => Ok(Vec::new()),
-        read => read,
+    match host.pairs(Map::Call) {
+        Ok(pairs) => CallAnswer::Answered {
+            head: Head::from_pairs(pairs),
+            body: read(host, Body::Call, 0, body_size.min(max)).unwrap_or_default(),
+        },
+        Err(error) => CallAnswer::Failed(error),
     }
 }
 

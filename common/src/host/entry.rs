@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::envoy::Envoy;
 use super::ffi;
 use crate::filter::driver::{Action, Exchange, Plugin};
+use crate::filter::root::Root;
 use crate::filter::{Filter, LogLevel};
 
 /// Buffer kinds of the host that only configuration uses.
@@ -40,18 +41,20 @@ struct Vm {
 
 #[derive(Clone)]
 enum Context {
-    Root(Rc<dyn Root>),
-    Stream(Rc<dyn Stream>),
+    Root(Rc<dyn RootContext>),
+    Stream(Rc<dyn StreamContext>),
 }
 
 /// A configuration of the plugin, whichever plugin it is.
-trait Root {
+trait RootContext {
     fn configure(&self, size: usize) -> bool;
-    fn stream(&self) -> Option<Rc<dyn Stream>>;
+    fn tick(&self);
+    fn call_answer(&self, token: u32, headers: usize, size: usize);
+    fn stream(&self) -> Option<Rc<dyn StreamContext>>;
 }
 
 /// An exchange of the plugin, whichever plugin it is.
-trait Stream {
+trait StreamContext {
     fn told(&self, event: Event) -> Action;
 }
 
@@ -79,9 +82,17 @@ pub(super) fn called(token: u32) {
 }
 
 /// A root context; it has nothing before it is configured.
-struct Configured<F: Filter>(RefCell<Option<Rc<Plugin<F>>>>);
+struct Configured<F: Filter>(RefCell<Option<Root<F>>>);
 
-impl<F: Filter> Root for Configured<F> {
+impl<F: Filter> Configured<F> {
+    fn told(&self, about: impl FnOnce(&mut Root<F>)) {
+        if let Ok(mut root) = self.0.try_borrow_mut() {
+            root.as_mut().map(about);
+        }
+    }
+}
+
+impl<F: Filter> RootContext for Configured<F> {
     fn configure(&self, size: usize) -> bool {
         let bytes = if size == 0 {
             Vec::new()
@@ -91,7 +102,7 @@ impl<F: Filter> Root for Configured<F> {
         };
         match Plugin::configure(&bytes, &|name| std::env::var(name).ok(), &Envoy) {
             Ok(plugin) => {
-                self.0.replace(Some(Rc::new(plugin)));
+                self.0.replace(Some(Root::start(Rc::new(plugin), &Envoy)));
                 true
             }
             // [rule 15] Envoy refuses the start or the update, and keeps what ran before.
@@ -99,15 +110,23 @@ impl<F: Filter> Root for Configured<F> {
         }
     }
 
-    fn stream(&self) -> Option<Rc<dyn Stream>> {
-        let plugin = self.0.borrow().clone()?;
+    fn tick(&self) {
+        self.told(|root| root.tick(&Envoy));
+    }
+
+    fn call_answer(&self, token: u32, headers: usize, size: usize) {
+        self.told(|root| root.call_answer(&Envoy, token, headers, size));
+    }
+
+    fn stream(&self) -> Option<Rc<dyn StreamContext>> {
+        let plugin = Rc::clone(self.0.try_borrow().ok()?.as_ref()?.plugin());
         Some(Rc::new(Exchanging(RefCell::new(Exchange::new(plugin)))))
     }
 }
 
 struct Exchanging<F: Filter>(RefCell<Exchange<F>>);
 
-impl<F: Filter> Stream for Exchanging<F> {
+impl<F: Filter> StreamContext for Exchanging<F> {
     fn told(&self, event: Event) -> Action {
         // Some host functions have Envoy call back before they return: whatever that is about passes.
         let Ok(mut exchange) = self.0.try_borrow_mut() else { return Action::Continue };
@@ -219,6 +238,13 @@ extern "C" fn proxy_on_configure(id: u32, size: usize) -> u32 {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(id: u32) {
+    if let Some(Context::Root(root)) = VM.with(|vm| vm.context(id)) {
+        root.tick();
+    }
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _count: usize, end: u32) -> u32 {
     tell(id, Event::RequestHead { end: end != 0 })
 }
@@ -252,8 +278,14 @@ extern "C" fn proxy_on_response_trailers(id: u32, _count: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_http_call_response(_: u32, token: u32, headers: usize, size: usize, _trailers: usize) {
     let Some(id) = VM.with(|vm| vm.waiting(token)) else { return };
-    if ffi::set_effective_context(id).is_ok() {
-        tell(id, Event::CallAnswer { token, headers, size });
+    if ffi::set_effective_context(id).is_err() {
+        return;
+    }
+    match VM.with(|vm| vm.context(id)) {
+        Some(Context::Root(root)) => root.call_answer(token, headers, size),
+        _ => {
+            tell(id, Event::CallAnswer { token, headers, size });
+        }
     }
 }
 

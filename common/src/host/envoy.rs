@@ -8,8 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{entry, ffi};
 use crate::filter::Callout;
 use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
-use crate::http::LocalReply;
 use crate::http::head::{Change, to_pairs};
+use crate::http::{Head, LocalReply};
+
+/// Response code details of an answer that took the place of the upstream's.
+const REPLACED: &str = "replaced_by_callout_answer";
 
 /// The stream that Envoy has called us for.
 pub(super) struct Envoy;
@@ -114,9 +117,19 @@ impl Host for Envoy {
         ffi::replace_buffer(buffer_kind(body), bytes)
     }
 
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        ffi::append_buffer(buffer_kind(body), bytes)
+    }
+
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         let headers = reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         ffi::send_local_response(reply.status, &reply.details, &reply.body, &to_pairs(headers))
+    }
+
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError> {
+        let status = head.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or(502);
+        let fields: Vec<(&[u8], &[u8])> = head.fields().filter(|(name, _)| !name.starts_with(b":")).collect();
+        ffi::send_local_response(status, REPLACED, body, &to_pairs(fields.into_iter()))
     }
 
     fn resume(&self, body: Body) -> Result<(), HostError> {
@@ -129,6 +142,10 @@ impl Host for Envoy {
         let token = ffi::http_call(&callout.cluster, &to_pairs(headers), &callout.body, timeout)?;
         entry::called(token);
         Ok(token)
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        ffi::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
     }
 }
 

@@ -76,6 +76,7 @@ unsafe extern "C" {
         timeout: u32,
         token: *mut u32,
     ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -150,6 +151,12 @@ pub(super) fn buffer(kind: u32, start: usize, max: usize) -> Result<Option<Vec<u
 pub(super) fn replace_buffer(kind: u32, bytes: &[u8]) -> Result<(), HostError> {
     // SAFETY: pointer and length of a live slice.
     checked(unsafe { proxy_set_buffer_bytes(kind, 0, usize::MAX, bytes.as_ptr(), bytes.len()) })
+}
+
+/// Adds to the end.
+pub(super) fn append_buffer(kind: u32, bytes: &[u8]) -> Result<(), HostError> {
+    // SAFETY: pointer and length of a live slice. Beyond the end is the one other place that Envoy writes at.
+    checked(unsafe { proxy_set_buffer_bytes(kind, usize::MAX, 0, bytes.as_ptr(), bytes.len()) })
 }
 
 pub(super) fn pairs(kind: u32) -> Result<Vec<u8>, HostError> {
@@ -265,6 +272,12 @@ pub(super) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: u32
         )
     })?;
     Ok(token)
+}
+
+/// Milliseconds; zero stops the timer.
+pub(super) fn set_tick_period(period: u32) -> Result<(), HostError> {
+    // SAFETY: a plain number.
+    checked(unsafe { proxy_set_tick_period_milliseconds(period) })
 }
 
 /// `headers`: serialised as by [`crate::http::head::to_pairs`].

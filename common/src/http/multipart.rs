@@ -11,6 +11,8 @@ use super::media_type::MediaType;
 
 /// The most parts a form may have.
 pub const MAX_PARTS: usize = 1000;
+/// The most bytes a field may have whose value is to be replaced while the form passes.
+pub const MAX_FIELD: usize = 16 << 10;
 /// The most bytes the head of a part may have.
 pub const MAX_PART_HEAD: usize = 16 << 10;
 /// RFC 2046, section 5.1.1.
@@ -48,6 +50,9 @@ pub enum MultipartError {
     /// There are more parts than [`MAX_PARTS`].
     #[error("the form has more than {MAX_PARTS} parts")]
     TooManyParts,
+    /// A value that is to be looked at is longer than [`MAX_FIELD`].
+    #[error("a field of the form is longer than {MAX_FIELD} bytes")]
+    FieldTooLong,
     /// A new value holds the boundary, so that it would end its part.
     #[error("the value holds the multipart boundary")]
     ValueHoldsBoundary,
@@ -63,6 +68,14 @@ pub struct Form {
     state: State,
     /// Everything before has been read.
     at: usize,
+    forgotten: Forgotten,
+}
+
+/// What stood before the body that is there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Forgotten {
+    bytes: usize,
+    parts: usize,
 }
 
 /// One part of a form that has been read to its end.
@@ -80,6 +93,8 @@ enum State {
     Value {
         name: Option<Vec<u8>>,
         start: usize,
+        /// Some of it has been let go.
+        is_cut: bool,
     },
     /// Where the closing boundary's line begins, the newline before it included.
     Closed {
@@ -121,6 +136,7 @@ impl Form {
             parts: Vec::new(),
             state: State::Preamble,
             at: 0,
+            forgotten: Forgotten::default(),
         })
     }
 
@@ -163,6 +179,91 @@ impl Form {
         self.parts.iter().filter(move |part| part.name.as_deref() == Some(name.as_bytes()))
     }
 
+    /// Before this place nothing matters any more for what is still to be read, but for the parts that have
+    /// been found there.
+    fn settled(&self, body: &[u8]) -> usize {
+        match &self.state {
+            // What stands before a boundary tells it from one inside a line.
+            State::Preamble => self.at.saturating_sub(2),
+            State::Head => self.at,
+            State::Value { start, .. } => match self.find(body) {
+                // Whether this is one, what follows has still to say.
+                Some(found) => found.saturating_sub(2).max(*start),
+                None => self.before_boundary(body, *start),
+            },
+            State::Closed { .. } => body.len(),
+        }
+    }
+
+    /// Where a boundary may have begun at the end of what is there.
+    fn before_boundary(&self, body: &[u8], start: usize) -> usize {
+        let line = [self.newline, self.dashes.needle()].concat();
+        let from = body.len().saturating_sub(line.len()).max(start);
+        let may_begin = |at: &usize| {
+            let tail = body.get(*at..).unwrap_or_default();
+            line.starts_with(tail) || (*at == start && self.dashes.needle().starts_with(tail))
+        };
+        (from..body.len()).find(may_begin).unwrap_or(body.len())
+    }
+
+    /// Lets go of what is settled: the next body to be read begins so many bytes later.
+    fn forget(&mut self, bytes: usize) {
+        self.forgotten.bytes += bytes;
+        self.forgotten.parts += self.parts.len();
+        self.parts.clear();
+        self.at = self.at.saturating_sub(bytes);
+        match &mut self.state {
+            State::Value { start, is_cut, .. } => {
+                *is_cut |= bytes > *start;
+                *start = start.saturating_sub(bytes);
+            }
+            State::Closed { start } => *start = start.saturating_sub(bytes),
+            State::Preamble | State::Head => {}
+        }
+    }
+
+    /// A value, if a part can hold it.
+    fn carried<V: AsRef<[u8]>>(&self, value: Option<V>) -> Result<Option<V>, MultipartError> {
+        match &value {
+            Some(value) if self.dashes.find(value.as_ref()).is_some() => {
+                Err(MultipartError::ValueHoldsBoundary)
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// Whether a boundary stands here without a newline of its own before it.
+    fn has_dashes(&self, body: &[u8], at: usize) -> bool {
+        body.get(at..).is_some_and(|behind| behind.starts_with(self.dashes.needle()))
+    }
+
+    /// Writes a part of its own where the closing boundary starts.
+    fn add(&self, body: &[u8], out: &mut Vec<u8>, start: usize, name: &str, value: &[u8]) {
+        let newline = self.newline;
+        // The newline before a boundary belongs to it; the first of a form has none.
+        if self.forgotten.parts + self.parts.len() > 0 {
+            out.extend_from_slice(newline);
+        }
+        out.extend_from_slice(self.dashes.needle());
+        out.extend_from_slice(newline);
+        out.extend_from_slice(b"Content-Disposition: form-data; name=\"");
+        for byte in name.bytes() {
+            match byte {
+                b'"' => out.extend_from_slice(b"%22"),
+                b'\r' => out.extend_from_slice(b"%0D"),
+                b'\n' => out.extend_from_slice(b"%0A"),
+                byte => out.push(byte),
+            }
+        }
+        out.push(b'"');
+        out.extend_from_slice(newline);
+        out.extend_from_slice(newline);
+        out.extend_from_slice(value);
+        if self.has_dashes(body, start) {
+            out.extend_from_slice(newline);
+        }
+    }
+
     fn preamble(&mut self, body: &[u8], end: bool) -> bool {
         while let Some(found) = self.find(body) {
             let is_line = found == 0 || body.get(found - 1) == Some(&b'\n');
@@ -200,7 +301,7 @@ impl Form {
             let length = memchr::memchr(b'\n', rest).map(|end| end + 1);
             let read = body.len() - at - rest.len();
             if read + length.unwrap_or(rest.len()) > MAX_PART_HEAD {
-                return Err(MultipartError::PartHeadTooLong { at });
+                return Err(MultipartError::PartHeadTooLong { at: self.forgotten.bytes + at });
             }
             let Some((line, behind)) = length.and_then(|length| rest.split_at_checked(length)) else {
                 return Ok(false);
@@ -213,30 +314,34 @@ impl Form {
             }
             let is_field = !line.starts_with(self.dashes.needle()) && head.add(line);
             if !is_field {
-                return Err(MultipartError::BadPartHead { at });
+                return Err(MultipartError::BadPartHead { at: self.forgotten.bytes + at });
             }
         }
         let start = body.len() - rest.len();
-        (self.state, self.at) = (State::Value { name: head.name(), start }, start);
+        (self.state, self.at) = (State::Value { name: head.name(), start, is_cut: false }, start);
         Ok(true)
     }
 
     fn value(&mut self, body: &[u8], end: bool) -> Result<bool, MultipartError> {
-        let State::Value { name, start } = &mut self.state else { return Ok(false) };
-        let (name, start) = (name.take(), *start);
+        let State::Value { name, start, is_cut } = &mut self.state else { return Ok(false) };
+        let (name, start, is_cut) = (name.take(), *start, *is_cut);
         while let Some(found) = self.find(body) {
             // Of an empty value, the newline before the boundary is the one that ends the head.
             let before = body.get(start..found).unwrap_or_default();
-            let stop = if before.is_empty() { Some(found) } else { self.end_of(before).map(|it| start + it) };
+            let stop = if before.is_empty() && !is_cut {
+                Some(found)
+            } else {
+                self.end_of(before).map(|it| start + it)
+            };
             let line = stop.map_or(Line::Other, |_| self.line(body, found, end));
             match (line, stop) {
                 (Line::Unknown, _) => {
-                    self.state = State::Value { name, start };
+                    self.state = State::Value { name, start, is_cut };
                     return Ok(false);
                 }
                 (Line::Other, _) | (_, None) => self.at = found + 1,
                 (line, Some(stop)) => {
-                    if self.parts.len() >= MAX_PARTS {
+                    if self.forgotten.parts + self.parts.len() >= MAX_PARTS {
                         return Err(MultipartError::TooManyParts);
                     }
                     self.parts.push(Part { name, value: start..stop });
@@ -248,7 +353,7 @@ impl Form {
                 }
             }
         }
-        self.state = State::Value { name, start };
+        self.state = State::Value { name, start, is_cut };
         self.skip(body, start);
         Ok(false)
     }
@@ -365,9 +470,7 @@ impl<'a> Edit<'a> {
     /// # Errors
     /// The value holds the boundary.
     pub fn set(&mut self, name: &'a str, value: &[u8]) -> Result<(), MultipartError> {
-        if self.form.dashes.find(value).is_some() {
-            return Err(MultipartError::ValueHoldsBoundary);
-        }
+        self.form.carried(Some(value))?;
         self.values.retain(|(known, _)| *known != name);
         self.values.push((name, value.to_vec()));
         Ok(())
@@ -397,7 +500,7 @@ impl<'a> Edit<'a> {
                 keep(&mut out, part.value.start, part.value.end);
                 out.extend_from_slice(value);
                 // Behind an empty value the boundary may stand at once; behind any other it may not.
-                if !value.is_empty() && self.has_dashes(part.value.end) {
+                if !value.is_empty() && self.form.has_dashes(self.body, part.value.end) {
                     out.extend_from_slice(self.form.newline);
                 }
             }
@@ -405,43 +508,94 @@ impl<'a> Edit<'a> {
         keep(&mut out, start, start);
         for (name, value) in &self.values {
             if self.form.named(name).next().is_none() {
-                self.add(&mut out, start, name, value);
+                self.form.add(self.body, &mut out, start, name, value);
             }
         }
         keep(&mut out, self.body.len(), self.body.len());
         Ok(out)
     }
+}
 
-    /// Whether a boundary stands here without a newline of its own before it.
-    fn has_dashes(&self, at: usize) -> bool {
-        self.body.get(at..).is_some_and(|behind| behind.starts_with(self.form.dashes.needle()))
+/// Is asked for each value of a field, and once for `None` if the form closes without one; says what stands in
+/// the form instead.
+pub type Revise<'a> = dyn FnMut(Option<&[u8]>) -> Option<Vec<u8>> + 'a;
+
+/// A form that is edited while it passes: however long it is, only what may have to change is kept back.
+#[derive(Debug)]
+pub struct Passing {
+    form: Form,
+    field: &'static str,
+    /// What has come and not gone.
+    window: Vec<u8>,
+    /// The field has stood in the form.
+    has_field: bool,
+}
+
+impl Passing {
+    /// A form of which nothing has come yet, and the name of the field that matters.
+    #[must_use]
+    pub fn new(form: Form, field: &'static str) -> Self {
+        Self { form, field, window: Vec::new(), has_field: false }
     }
 
-    /// Writes a part of its own where the closing boundary starts.
-    fn add(&self, out: &mut Vec<u8>, start: usize, name: &str, value: &[u8]) {
-        let newline = self.form.newline;
-        // The newline before a boundary belongs to it; the first of a form has none.
-        if !self.form.parts.is_empty() {
-            out.extend_from_slice(newline);
+    /// Takes the next piece of the form and writes what may go. `end`: that is all.
+    ///
+    /// # Errors
+    /// This is no form, or one beyond the limits, or a new value cannot be carried. It cannot go on.
+    pub fn push(
+        &mut self,
+        piece: &[u8],
+        end: bool,
+        revise: &mut Revise<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), MultipartError> {
+        if self.form.is_closed() {
+            out.extend_from_slice(piece);
+            return Ok(());
         }
-        out.extend_from_slice(self.form.dashes.needle());
-        out.extend_from_slice(newline);
-        out.extend_from_slice(b"Content-Disposition: form-data; name=\"");
-        for byte in name.bytes() {
-            match byte {
-                b'"' => out.extend_from_slice(b"%22"),
-                b'\r' => out.extend_from_slice(b"%0D"),
-                b'\n' => out.extend_from_slice(b"%0A"),
-                byte => out.push(byte),
+        self.window.extend_from_slice(piece);
+        self.form.read(&self.window, end)?;
+        let mut gone = 0;
+        let window = self.window.as_slice();
+        let mut pass = |out: &mut Vec<u8>, to: usize, next: usize| {
+            out.extend_from_slice(window.get(gone..to).unwrap_or_default());
+            gone = next;
+        };
+        for part in self.form.named(self.field) {
+            self.has_field = true;
+            if part.value.len() > MAX_FIELD {
+                return Err(MultipartError::FieldTooLong);
+            }
+            let Some(value) = self.form.carried(revise(Some(part.value(window))))? else { continue };
+            pass(out, part.value.start, part.value.end);
+            out.extend_from_slice(&value);
+            if !value.is_empty() && self.form.has_dashes(window, part.value.end) {
+                out.extend_from_slice(self.form.newline);
             }
         }
-        out.push(b'"');
-        out.extend_from_slice(newline);
-        out.extend_from_slice(newline);
-        out.extend_from_slice(value);
-        if self.has_dashes(start) {
-            out.extend_from_slice(newline);
-        }
+        let settled = match &self.form.state {
+            State::Closed { start } => {
+                if !self.has_field
+                    && let Some(value) = self.form.carried(revise(None))?
+                {
+                    pass(out, *start, *start);
+                    self.form.add(window, out, *start, self.field, &value);
+                }
+                window.len()
+            }
+            State::Value { name, start, .. } if name.as_deref() == Some(self.field.as_bytes()) => {
+                // With it may stand here what is going to be a boundary.
+                if window.len() - start > MAX_FIELD + MAX_BOUNDARY + MAX_PADDING + 8 {
+                    return Err(MultipartError::FieldTooLong);
+                }
+                *start
+            }
+            _ => self.form.settled(window),
+        };
+        pass(out, settled, settled);
+        self.window.drain(..settled);
+        self.form.forget(settled);
+        Ok(())
     }
 }
 
@@ -712,5 +866,84 @@ mod tests {
                 assert!(again.parts.len().abs_diff(whole.parts.len()) <= 1, "{body:?}");
             }
         }
+    }
+
+    type Revision = fn(Option<&[u8]>) -> Option<Vec<u8>>;
+
+    /// What passes in pieces of this size, with every value of `model` revised.
+    fn passed(body: &[u8], step: usize, revise: Revision) -> Result<Vec<u8>, MultipartError> {
+        let mut passing = Passing::new(Form::new(TYPE).unwrap(), "model");
+        let mut out = Vec::new();
+        for piece in body.chunks(step) {
+            passing.push(piece, false, &mut |value| revise(value), &mut out)?;
+            assert!(passing.window.len() <= step + MAX_PART_HEAD);
+        }
+        passing.push(b"", true, &mut |value| revise(value), &mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn a_form_that_passes_is_edited_however_it_is_cut() {
+        let revise: Revision = |value| match value {
+            Some(b"keep") => None,
+            Some(value) => Some([value, b"+"].concat()),
+            None => Some(b"new".to_vec()),
+        };
+        let framed = format!("before --b\r\n{FORM}after\r\n--b--");
+        let twice = format!("{}{FORM}", FORM.strip_suffix("--b--\r\n").unwrap());
+        let added = FORM.replace("=\"model\"", "=\"n\"");
+        let newlines = FORM.replace("\r\n", "\n");
+        let part = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nnew\r\n--b--";
+        for (body, expected) in [
+            (FORM, FORM.replace("m-1", "m-1+")),
+            (&framed, framed.replace("m-1", "m-1+")),
+            (&twice, twice.replace("m-1", "m-1+")),
+            (&newlines, newlines.replace("m-1", "m-1+")),
+            (&FORM.replace("m-1", "keep"), FORM.replace("m-1", "keep")),
+            (&FORM.replace("m-1", ""), FORM.replace("m-1", "+")),
+            (&added, added.replace("--b--", part)),
+            ("--b--", part.to_owned()),
+        ] {
+            for step in (1..40).chain([1000]) {
+                let out = passed(body.as_bytes(), step, revise).unwrap();
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "by {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_form_that_passes_is_refused_as_one_that_does_not() {
+        let same: Revision = |_| None;
+        for body in
+            ["", "text", "--b\r\nX: y", "--b\r\nno field\r\n\r\nx\r\n--b--", &FORM.replace("--b--", "--b--x")]
+        {
+            for step in [1, 7, 1000] {
+                let expected = Form::of(TYPE, body.as_bytes()).map(|_| ()).unwrap_err();
+                assert_eq!(passed(body.as_bytes(), step, same), Err(expected), "{body:?} by {step}");
+            }
+        }
+        let long = FORM.replace("m-1", &"m".repeat(MAX_FIELD + 9));
+        for step in [1000, 40_000] {
+            assert!(passed(long.as_bytes(), step, same) == Err(MultipartError::FieldTooLong), "by {step}");
+        }
+        let ending: Revision = |value| value.map(|_| b"--b--".to_vec());
+        assert_eq!(passed(FORM.as_bytes(), 7, ending), Err(MultipartError::ValueHoldsBoundary));
+        let many = "--b\r\nX: y\r\n\r\nv\r\n".repeat(MAX_PARTS + 1) + "--b--";
+        assert_eq!(passed(many.as_bytes(), 1000, same), Err(MultipartError::TooManyParts));
+    }
+
+    #[test]
+    fn a_large_file_is_not_kept() {
+        let file = vec![b'-'; 4 << 20];
+        let (before, after) = FORM.split_once("\0").unwrap();
+        let body = [before.as_bytes(), &file, after.as_bytes()].concat();
+        let mut passing = Passing::new(Form::new(TYPE).unwrap(), "model");
+        let mut out = Vec::new();
+        for piece in body.chunks(16 << 10) {
+            passing.push(piece, false, &mut |_| None, &mut out).unwrap();
+            assert!(passing.window.len() < 64, "{}", passing.window.len());
+        }
+        passing.push(b"", true, &mut |_| None, &mut out).unwrap();
+        assert!(out == body);
     }
 }

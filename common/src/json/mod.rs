@@ -5,6 +5,7 @@
 //! stays as the peer wrote it: order, spaces, numbers, escapes, unknown fields.
 
 mod block;
+pub mod decimal;
 mod nested;
 mod object;
 mod patch;

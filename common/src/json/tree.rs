@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::decimal;
 use super::object::unquoted;
 use super::scan::{JsonError, Scanner};
 
@@ -90,7 +91,7 @@ fn number(text: &[u8]) -> Option<Number> {
     if let Ok(number) = text.parse::<i64>() {
         return Some(number.into());
     }
-    Number::from_f64(text.parse().ok()?)
+    Number::from_f64(decimal::read(text)?)
 }
 
 #[cfg(test)]

@@ -8,10 +8,16 @@ use common::llm::api::Api;
 use common::llm::model_mapping::ModelMapping;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::credential::{BadTokens, Credentials};
+use crate::answer::{Answers, Mode};
+use crate::context::{self, Context, ContextSettings};
+use crate::conversation::Conversation;
+use crate::credential::{Auth, BadTokens, Credentials};
+use crate::custom_settings::CustomSettings;
+use crate::failover::{Failover, FailoverSettings};
 use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
+use crate::retry::{Retry, RetrySettings};
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
@@ -46,6 +52,17 @@ pub(crate) struct ActiveProvider {
     /// Milliseconds, as the header that carries them.
     pub(crate) first_byte_timeout: Option<String>,
     pub(crate) asks_for_usage: bool,
+    pub(crate) custom_settings: CustomSettings,
+    pub(crate) conversation: Conversation,
+    pub(crate) answers: Answers,
+    /// Answers to chats have to be looked at.
+    pub(crate) reads_answers: bool,
+    pub(crate) failover: Option<Failover>,
+    pub(crate) retry: Option<Retry>,
+    /// Put into every chat.
+    pub(crate) context: Option<Context>,
+    /// For these a consumer stays with one token too, though no vendor keeps their state.
+    pub(crate) affinity_apis: Vec<Api>,
 }
 
 impl std::fmt::Debug for ActiveProvider {
@@ -99,8 +116,17 @@ common::settings! {
         // `active_node` reads it.
         id: IgnoredAny as "text",
         /// One is picked at random for each request; for APIs whose state the vendor keeps under a key (responses,
-        /// files, batches, fine-tuning, videos) a consumer stays with one.
+        /// files, batches, fine-tuning, videos, conversations) a consumer stays with one.
         api_tokens: Vec<Secret>,
+        /// For these APIs (their names) a consumer stays with one key too, for the sake of the vendor's caches:
+        /// `["anthropic/v1/messages"]`.
+        affinity_apis: Vec<String>,
+        /// [Keys that fail go out of use](#failover).
+        failover: Option<FailoverSettings>,
+        /// [What fails is sent again with another key](#retryonfailure).
+        retry_on_failure: Option<RetrySettings>,
+        /// [The text of a file in every chat](#context).
+        context: Option<ContextSettings>,
         /// Without `apiTokens`: the client's header to take the key from. A request without it is a 401, unless the
         /// provider takes the client's key from elsewhere too.
         auth_header_key: String,
@@ -127,11 +153,29 @@ common::settings! {
         /// Sent with streaming requests (`generic`: with all) as `x-envoy-upstream-rq-first-byte-timeout-ms`; 0 is
         /// none. Stock Envoy does not read it: a route's `timeout` is another thing.
         first_byte_timeout: u64 as "milliseconds",
-        /// Accepted, without effect on requests to the vendor.
-        // It limits calls for context files only, of which there are none; most configurations carry it.
-        timeout: IgnoredAny as "milliseconds",
+        /// Of the call for the `context` file; without effect on requests to the vendor.
+        timeout: u64 as "milliseconds" = context::TIMEOUT,
         /// As above.
         disable_stream_usage_stats: bool,
+        /// Parameters that every request with a JSON body carries, also with `protocol: original`, see below.
+        // `CustomSettings::load` reads it.
+        custom_settings: IgnoredAny as "list of objects",
+        /// Chats: where a user's whole message is one of these, nothing before it goes upstream but the system's
+        /// messages. If no message is left, that is a 400.
+        context_cleanup_commands: Vec<String>,
+        /// Chats: neighbouring messages of a user, or of an assistant, become one, where nothing is lost by it.
+        merge_consecutive_messages: bool,
+        /// Chats: thinking without an answer becomes the answer. In a stream, thinking waits for as long as no answer
+        /// has begun (up to 512 KiB is kept); with an explicit `reasoningContentMode: passthrough` it is shown as it
+        /// comes, too.
+        promote_thinking_on_empty: bool,
+        /// Chats: `passthrough`, or what becomes of `reasoning_content` and `reasoning` in answers. `ignore`: they go.
+        /// `concat`: they go into the content, as `<think>…</think>`.
+        reasoning_content_mode: Mode,
+        /// Switches `mergeConsecutiveMessages` and `promoteThinkingOnEmpty` on.
+        hiclaw_mode: bool,
+        /// Refused if it is true: this plugin does not pass itself off as another program.
+        claude_code_mode: bool,
     }
 }
 
@@ -145,14 +189,15 @@ impl Config {
     /// What is wrong and where.
     pub(crate) fn load(section: &mut Section<'_>) -> Result<Self, ConfigError> {
         let own: Container = section.read()?;
-        let max_body_bytes = inherited(section, "maxBodyBytes", own.max_body_bytes)?;
+        let max_body_bytes =
+            inherited(section, "maxBodyBytes", own.max_body_bytes)?.unwrap_or(DEFAULT_MAX_BODY_BYTES);
         let pin_cluster = inherited(section, "pinCluster", own.pin_cluster)?;
         let keep_original_auth = inherited(section, "keepOriginalAuth", own.keep_original_auth)?;
         let consumer_header = inherited(section, "consumerHeader", own.consumer_header)?;
         let disable_usage =
             inherited(section, "disableStreamUsageStats", own.disable_stream_usage_stats)?.unwrap_or(false);
         let active = match active_node(section, own.active_provider_id.as_deref())? {
-            Some(node) => Some(ActiveProvider::load(section, &node, !disable_usage)?),
+            Some(node) => Some(ActiveProvider::load(section, &node, !disable_usage, max_body_bytes)?),
             None => None,
         };
         let consumer_headers = match consumer_header.filter(|name| !name.is_empty()) {
@@ -161,7 +206,7 @@ impl Config {
         };
         Ok(Self {
             active,
-            max_body_bytes: max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES),
+            max_body_bytes,
             pin_cluster: pin_cluster.unwrap_or(false),
             keep_original_auth: keep_original_auth.unwrap_or(false),
             consumer_headers,
@@ -207,12 +252,22 @@ fn active_node<'a>(section: &mut Section<'a>, id: Option<&str>) -> Result<Option
 }
 
 /// A name, which may be written as a number.
-fn text_of(node: &Node<'_>) -> String {
+pub(crate) fn text_of(node: &Node<'_>) -> String {
     node.value().as_str().map_or_else(|| node.value().to_string(), str::to_owned)
 }
 
 impl ActiveProvider {
-    fn load(section: &mut Section<'_>, node: &Node<'_>, asks_for_usage: bool) -> Result<Self, ConfigError> {
+    /// How this API wants its key.
+    pub(crate) fn auth(&self, api: Option<Api>) -> Auth {
+        api.map_or(self.profile.auth, |api| self.provider.auth(api))
+    }
+
+    fn load(
+        section: &mut Section<'_>,
+        node: &Node<'_>,
+        asks_for_usage: bool,
+        max_body_bytes: usize,
+    ) -> Result<Self, ConfigError> {
         if !node.value().is_object() {
             return Err(node.error("expected an object"));
         }
@@ -243,6 +298,33 @@ impl ActiveProvider {
                 "the order of several regexes is lost in a Struct, they are tried by alphabet; use a StringValue",
             );
         }
+        if settings.claude_code_mode {
+            return Err(at(node, "claudeCodeMode", "not supported: this plugin imitates no vendor's client"));
+        }
+        if settings.reasoning_content_mode == Mode::Unknown {
+            let place = node.get("reasoningContentMode");
+            section.warn(
+                place.as_ref().unwrap_or(node).path(),
+                "expected `passthrough`, `ignore` or `concat`; taken as `passthrough`",
+            );
+        }
+        let custom_settings = match node.get("customSettings") {
+            Some(entries) => CustomSettings::load(section, &entries, profile.kind, protocol)?,
+            None => CustomSettings::default(),
+        };
+        let failover = match settings.failover.take() {
+            Some(failover) => Failover::load(failover, section, node, profile.kind, &credentials)?,
+            None => None,
+        };
+        let retry = match &settings.retry_on_failure {
+            Some(retry) => Retry::load(retry, section, node, credentials.len())?,
+            None => None,
+        };
+        let context = match &settings.context {
+            Some(context) => Some(Context::load(context, node, settings.timeout, max_body_bytes)?),
+            None => None,
+        };
+        let affinity_apis = affinity_apis(section, node, &settings.affinity_apis);
         let base = base_path(node, &settings.base_path, &settings.base_path_handling, &settings.sub_path)?;
         let mut endpoint = provider.endpoint(node, section)?;
         capabilities(section, node, &settings.capabilities, &mut endpoint.apis);
@@ -252,8 +334,13 @@ impl ActiveProvider {
         } else {
             None
         };
+        let answers = Answers {
+            reasoning: settings.reasoning_content_mode,
+            promotes: settings.promote_thinking_on_empty || settings.hiclaw_mode,
+        };
         let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
         Ok(Self {
+            reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),
             profile,
             provider,
             protocol,
@@ -265,6 +352,16 @@ impl ActiveProvider {
             first_byte_timeout: (settings.first_byte_timeout > 0)
                 .then(|| settings.first_byte_timeout.to_string()),
             asks_for_usage: asks_for_usage && !settings.disable_stream_usage_stats,
+            custom_settings,
+            conversation: Conversation::new(
+                &settings.context_cleanup_commands,
+                settings.merge_consecutive_messages || settings.hiclaw_mode,
+            ),
+            answers,
+            failover,
+            retry,
+            context,
+            affinity_apis,
         })
     }
 }
@@ -298,6 +395,18 @@ fn capabilities(
         let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
         apis.push((api, format!("{slash}{path}")));
     }
+}
+
+fn affinity_apis(section: &mut Section<'_>, node: &Node<'_>, names: &[String]) -> Vec<Api> {
+    let listed: Vec<_> = node.get("affinityApis").map(|list| list.items()).unwrap_or_default();
+    let mut apis = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        match Api::from_name(name) {
+            Some(api) => apis.push(api),
+            None => section.warn(listed.get(at).unwrap_or(node).path(), "no API has this name"),
+        }
+    }
+    apis
 }
 
 fn at(node: &Node<'_>, key: &str, message: impl Into<String>) -> ConfigError {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use common::filter::driver::{Action, Exchange, Plugin};
 use common::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
 use common::filter::{Callout, Filter};
-use common::http::LocalReply;
 use common::http::head::{Change, to_pairs};
+use common::http::{Head, LocalReply};
 use serde_json::Value;
 
 use super::chains::{Chain, plugin_chains};
@@ -229,9 +229,21 @@ impl Host for StillHost {
         Ok(())
     }
 
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        self.called(format_args!("append_body {body:?}"));
+        black_box((body, bytes));
+        Ok(())
+    }
+
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         self.called(format_args!("reply"));
         black_box(reply);
+        Ok(())
+    }
+
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError> {
+        self.called(format_args!("replace_response"));
+        black_box((head, body));
         Ok(())
     }
 
@@ -244,6 +256,11 @@ impl Host for StillHost {
     fn call(&self, callout: &Callout) -> Result<u32, HostError> {
         self.called(format_args!("call {}", callout.cluster));
         Err(HostError::BadArgument)
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        self.called(format_args!("tick_every {period:?}"));
+        Ok(())
     }
 }
 

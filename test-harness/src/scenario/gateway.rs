@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value, json};
 
 use super::case::Http;
-use super::file::{Knobs, Plugin, Route};
+use super::file::{Knobs, Place, Plugin, Route};
 use crate::toolchain;
 
 /// The listener that clients connect to.
@@ -16,6 +16,8 @@ const UPSTREAM: &str = "upstream";
 
 /// What the names of Envoy's own filters begin with.
 const OWN: &str = "envoy.";
+/// What a cluster's protocol and filters stand in.
+const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// What an access log line has that no other line of Envoy's log has.
 const ACCESS_MARK: &str = "scenario_access_log";
@@ -48,7 +50,11 @@ pub(super) fn config(
     knobs: &Knobs,
     places: &Places<'_>,
 ) -> Result<Value, toolchain::Error> {
-    let mut filters = chain.iter().map(filter).collect::<Result<Vec<_>, _>>()?;
+    let plugins = chain.iter().map(filter).collect::<Result<Vec<_>, _>>()?;
+    let (mut filters, of_cluster) = match knobs.chain {
+        Place::Downstream => (plugins, Vec::new()),
+        Place::Upstream => (Vec::new(), plugins),
+    };
     filters.push(typed(
         "envoy.filters.http.router",
         "envoy.extensions.filters.http.router.v3.Router",
@@ -85,6 +91,15 @@ pub(super) fn config(
     }
     merge(&mut listener, &knobs.listener);
     let mut upstream = cluster(UPSTREAM, places.upstream, knobs.upstream, knobs.trailers);
+    if !of_cluster.is_empty() {
+        let codec = typed(
+            "envoy.filters.http.upstream_codec",
+            "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+            json!({}),
+        );
+        let filters: Vec<Value> = of_cluster.into_iter().chain([codec]).collect();
+        upstream["typed_extension_protocol_options"][PROTOCOL_OPTIONS]["http_filters"] = json!(filters);
+    }
     merge(&mut upstream, &knobs.cluster);
     let services =
         places.services.iter().map(|(name, address)| cluster(name, *address, Http::H1, knobs.trailers));
@@ -162,7 +177,7 @@ fn cluster(name: &str, address: SocketAddr, http: Http, trailers: bool) -> Value
         Http::H1 => json!({ "http_protocol_options": { "enable_trailers": trailers } }),
         Http::H2 => json!({ "http2_protocol_options": {} }),
     };
-    let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let kind = PROTOCOL_OPTIONS;
     let endpoint = json!({
         "socket_address": { "address": address.ip().to_string(), "port_value": address.port() },
     });

@@ -14,14 +14,19 @@ use crate::path::{Endpoint, Others, Query};
 mod ai360;
 mod azure;
 mod baichuan;
+mod baidu;
+mod cloudflare;
+mod coze;
 mod custom_url;
 mod deepseek;
+mod doubao;
 mod fireworks;
 mod generic;
 mod github;
 mod grok;
 mod groq;
 mod longcat;
+mod minimax;
 mod mistral;
 mod moonshot;
 mod ollama;
@@ -32,19 +37,25 @@ mod stepfun;
 mod together_ai;
 mod vllm;
 mod yi;
+mod zhipuai;
 
 /// Every vendor there is, one line each.
 static PROFILES: &[&Profile] = &[
     &ai360::PROFILE,
     &azure::PROFILE,
     &baichuan::PROFILE,
+    &baidu::PROFILE,
+    &cloudflare::PROFILE,
+    &coze::PROFILE,
     &deepseek::PROFILE,
+    &doubao::PROFILE,
     &fireworks::PROFILE,
     &generic::PROFILE,
     &github::PROFILE,
     &grok::PROFILE,
     &groq::PROFILE,
     &longcat::PROFILE,
+    &minimax::PROFILE,
     &mistral::PROFILE,
     &moonshot::PROFILE,
     &ollama::PROFILE,
@@ -54,6 +65,7 @@ static PROFILES: &[&Profile] = &[
     &together_ai::PROFILE,
     &vllm::PROFILE,
     &yi::PROFILE,
+    &zhipuai::PROFILE,
 ];
 
 /// The vendor of a config's `type`.
@@ -86,6 +98,15 @@ pub(crate) trait Provider {
 
     /// The vendor's own edits of a request body, before the model is mapped.
     fn edit(&self, _api: Api, _body: &Object<'_>, _patch: &mut Patch<'_>) {}
+
+    /// Whether a streamed chat of this vendor is not quite OpenAI's, so that [`Provider::edit_chunk`] is to see
+    /// each of its chunks.
+    fn edits_chunks(&self) -> bool {
+        false
+    }
+
+    /// Makes a chunk of a streamed chat OpenAI's.
+    fn edit_chunk(&self, _chunk: &Object<'_>, _patch: &mut Patch<'_>) {}
 }
 
 /// Settings of one vendor: how a provider object that has them is read, and what the README says of them.

@@ -1,7 +1,9 @@
 //! The driver's promises, played natively; `test-harness/tests/host_rules.rs` plays them on Envoy.
 
+use std::time::Duration;
+
 use common::filter::LogLevel;
-use common::testkit::{Played, SHARED_LIMIT, Script, load_errors, play};
+use common::testkit::{Played, SHARED_LIMIT, Script, Worker, load_errors, play};
 use probe::Probe;
 
 fn run(config: &str, script: Script) -> Played {
@@ -212,6 +214,58 @@ fn a_response_that_is_read_is_asked_for_unencoded() {
     assert_eq!(unread.sent().header("accept-encoding").as_deref(), Some("gzip"));
 }
 
+const CHUNKS: &str = r#"{"requestChunks":true,"requestBody":{"text":"","times":0}}"#;
+
+#[test]
+fn a_request_body_is_rewritten_as_it_comes() {
+    let played = run(CHUNKS, post("").chunks(chunks(&["ax", "-", "b"])));
+    assert_eq!(played.sent().chunks, chunks(&["axx", "b", "end"]));
+    assert_eq!(played.sent().header("content-length"), None);
+    let whole = run(r#"{"requestChunks":true}"#, post("untouched"));
+    assert_eq!(whole.sent().text(), "untouched");
+    let none = run(CHUNKS, Script::request("GET", "/"));
+    assert!(none.upstream.is_some());
+    let tunnel =
+        run(CHUNKS, Script::request("GET", "/").header("upgrade", "websocket").chunks(chunks(&["x"])));
+    assert_eq!(tunnel.sent().text(), "x");
+}
+
+#[test]
+fn a_piece_of_any_size_is_rewritten() {
+    let size = 1 << 20;
+    for at in [0, 1, 65_535, 65_536, 300_000, size - 1] {
+        let mut body = vec![b'a'; size];
+        body[at] = b'x';
+        let played = run(r#"{"requestChunks":true}"#, post("").chunks([body.clone(), b"-".to_vec()]));
+        body.insert(at, b'x');
+        assert!(played.sent().body() == body, "{at}");
+    }
+    let all = run(CHUNKS, post("").chunks([vec![b'x'; size]]));
+    assert!(all.sent().body() == [vec![b'x'; 2 * size], b"end".to_vec()].concat());
+    let none = run(CHUNKS, post("").chunks([vec![b'-'; size]]));
+    assert_eq!(none.sent().text(), "end");
+    let streamed =
+        run(r#"{"response":"chunks"}"#, answered(Script::request("GET", "/"), &["a", &"b".repeat(size), ""]));
+    assert!(streamed.client.unwrap().text() == ["A", &"B".repeat(size)].concat());
+}
+
+#[test]
+fn a_fault_in_a_request_body_is_answered_though_its_head_has_left() {
+    let played = run(CHUNKS, post("").chunks(chunks(&["a", "!", "x"])));
+    assert_eq!(played.replied().status, 400);
+}
+
+#[test]
+fn a_rewritten_request_body_may_end_with_trailers() {
+    let played = run(
+        r#"{"requestChunks":true}"#,
+        post("").without("content-length").chunks(chunks(&["x"])).with_request_trailers(),
+    );
+    assert_eq!(played.sent().text(), "xx");
+    let lost = run(CHUNKS, post("").without("content-length").chunks(chunks(&["x"])).with_request_trailers());
+    assert_eq!(lost.replied().status, 500, "what cannot be sent any more is not left out in silence");
+}
+
 #[test]
 fn our_own_reply_is_not_shown_to_the_filter() {
     let played = run(r#"{"reply":418,"response":"chunks"}"#, post("abc"));
@@ -268,4 +322,200 @@ fn one_broken_rule_breaks_only_what_it_matches() {
 fn a_wholly_bad_config_is_refused() {
     assert!(load_errors::<Probe>("[1]").is_err());
     assert!(load_errors::<Probe>(r#"{"requestLimit":{}}"#).is_err());
+}
+
+/// The response is asked about only when the service has answered.
+fn head_call(more: &str) -> String {
+    format!(
+        r#"{{"responseLimit":1000,{more},"responseHeadCall":{{"cluster":"s","path":"/","timeoutMs":1}}}}"#
+    )
+}
+
+/// The service's answer takes the place of the response.
+fn taking(response: &str) -> String {
+    format!(
+        r#"{{"responseLimit":1000,"response":"{response}","responseTail":"!","responseBody":{{"text":"new","times":1}},
+            "responseHeadCall":{{"cluster":"s","path":"/","take":true,"timeoutMs":1}}}}"#
+    )
+}
+
+fn failed(pieces: &[&str]) -> Script {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    Script::request("GET", "/").answered(503, &[("content-length", &length.to_string())], chunks(pieces))
+}
+
+#[test]
+fn a_response_goes_on_as_the_filter_says_when_its_call_is_answered_however_late() {
+    for late in 0..4 {
+        let script = || failed(&["abc", "def"]).call_answer(200, "ok").call_answers_after(late);
+        let passed = run(&head_call(r#""response":"pass""#), script()).client.expect("a response");
+        assert_eq!(passed.header("x-call").as_deref(), Some("200 ok"), "{late}");
+        assert_eq!(passed.header(":status").as_deref(), Some("503"), "{late}");
+        assert_eq!(passed.text(), "abcdef", "{late}");
+
+        let whole = head_call(r#""response":"whole","responseBody":{"text":"new","times":1}"#);
+        let whole = run(&whole, script()).client.expect("a response");
+        assert_eq!((whole.text().as_str(), whole.header("content-length").as_deref()), ("new", Some("3")));
+
+        let streamed = head_call(r#""response":"chunks","responseTail":"!""#);
+        let streamed = run(&streamed, script()).client.expect("a response");
+        assert_eq!(
+            (streamed.text().as_str(), streamed.header("content-length")),
+            ("ABCDEF!", None),
+            "{late}"
+        );
+    }
+}
+
+#[test]
+fn trailers_end_a_body_that_waited_for_a_call() {
+    for (response, expected) in [("pass", "abc"), ("whole", "abc"), ("chunks", "ABC")] {
+        let script = Script::request("GET", "/")
+            .answered(503, &[], chunks(&["abc"]))
+            .with_response_trailers()
+            .call_answer(200, "ok")
+            .call_answers_after(9);
+        let played = run(&head_call(&format!(r#""response":"{response}""#)), script);
+        assert_eq!(played.client.expect("a response").text(), expected);
+    }
+}
+
+#[test]
+fn a_head_only_response_waits_for_its_call_too() {
+    for response in ["pass", "whole", "chunks"] {
+        let script = Script::request("HEAD", "/").answered(503, &[], []).call_answer(200, "ok");
+        let played = run(&head_call(&format!(r#""response":"{response}""#)), script);
+        assert_eq!(played.client.expect("a response").header("x-call").as_deref(), Some("200 ok"));
+    }
+}
+
+#[test]
+fn a_call_of_the_head_that_fails_or_cannot_start_is_told() {
+    let config = head_call(r#""response":"whole""#);
+    let broken = run(&config, failed(&["abc"]).call_broken()).client.expect("a response");
+    assert_eq!(broken.header("x-call").as_deref(), Some("failed empty"));
+    let unstarted = run(&config, failed(&["abc"]).dead_cluster("s")).client.expect("a response");
+    assert_eq!(unstarted.header("x-call").as_deref(), Some("failed bad argument"));
+    assert_eq!(unstarted.text(), "abc");
+}
+
+#[test]
+fn another_answer_takes_the_place_of_a_response_and_goes_through_the_same_steps() {
+    let fields = [("x-from", "service"), ("content-length", "2"), ("transfer-encoding", "chunked")];
+    for late in 0..3 {
+        for (response, expected) in [("pass", "ok"), ("whole", "new"), ("chunks", "OK!")] {
+            let script =
+                failed(&["abc", "def"]).call_answer_with(201, &fields, "ok").call_answers_after(late);
+            let played = run(&taking(response), script);
+            assert!(played.reply.is_none());
+            let client = played.client.as_ref().expect("a response");
+            assert_eq!(client.header(":status").as_deref(), Some("201"), "{response}");
+            assert_eq!(client.header("x-from").as_deref(), Some("service"), "{response}");
+            assert_eq!(client.text(), expected, "{response}");
+            assert_eq!(client.header("transfer-encoding"), None, "{response}");
+            let ended = played.logged(LogLevel::Info);
+            assert!(ended.iter().any(|line| line == "probe: ended Complete"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_over_the_limit_does_not_take_the_place_of_a_response() {
+    let script = failed(&["abc"]).call_answer(200, "x".repeat(1001));
+    assert_eq!(run(&taking("whole"), script).replied().status, 502);
+}
+
+#[test]
+fn an_answer_too_large_to_be_written_over_a_held_body_takes_its_place_all_the_same() {
+    let large = "x".repeat(SHARED_LIMIT + 1);
+    for late in [0, 1, 9] {
+        let script = failed(&["abc", "def"]).call_answer(200, &large).call_answers_after(late);
+        let client = run(&taking("pass"), script).client.expect("a response");
+        assert!(client.text() == large, "{late}: {} bytes", client.text().len());
+    }
+}
+
+#[test]
+fn a_reply_takes_the_place_of_a_response() {
+    let config = r#"{"responseLimit":1000,"response":"pass",
+        "responseHeadCall":{"cluster":"s","path":"/","reply":true,"timeoutMs":1}}"#;
+    for late in 0..3 {
+        let played = run(config, failed(&["abc", "def"]).call_answer(200, "no").call_answers_after(late));
+        assert_eq!((played.replied().status, played.replied().body.as_slice()), (451, &b"200 no"[..]));
+    }
+}
+
+#[test]
+fn a_response_too_large_to_wait_goes_as_it_came() {
+    let config = taking("pass").replace(r#""responseLimit":1000"#, r#""responseLimit":4"#);
+    let played = run(&config, failed(&["abc", "def"]).call_answer(200, "ok").call_answers_after(9));
+    assert_eq!(played.client.as_ref().expect("a response").text(), "abcdef");
+    assert!(played.logged(LogLevel::Warn).iter().any(|line| line.contains("did not wait")));
+}
+
+#[test]
+fn a_timer_is_asked_for_only_where_a_config_object_needs_one() {
+    assert_eq!(Worker::<Probe>::start("{}").envoy.timer.get(), None);
+    let config = r#"{"tick":{"everyMs":500},"_rules_":[{"_match_route_":["r"],"tick":{"everyMs":200}}]}"#;
+    assert_eq!(Worker::<Probe>::start(config).envoy.timer.get(), Some(Duration::from_millis(200)));
+}
+
+/// The value of a counter of the plugin.
+fn counted(worker: &Worker<Probe>, name: &str) -> i64 {
+    let metrics = worker.envoy.metrics.borrow();
+    metrics.iter().find(|(known, _)| known == name).map_or(0, |(_, value)| *value)
+}
+
+#[test]
+fn each_config_object_ticks_at_its_own_period() {
+    let config = r#"{"_rules_":[{"_match_route_":["a"],"tick":{"everyMs":300}},
+        {"_match_route_":["b"],"tick":{"everyMs":100}}]}"#;
+    let mut worker = Worker::<Probe>::start(config);
+    for _ in 0..6 {
+        worker.pass(Duration::from_millis(100));
+        let calls = worker.tick(|_| None);
+        assert!(calls.is_empty());
+    }
+    assert_eq!(counted(&worker, "probe_ticks"), 2 + 6);
+}
+
+const TICK_CALL: &str =
+    r#"{"tick":{"everyMs":100,"turn":true,"call":{"cluster":"s","path":"/","timeoutMs":1}}}"#;
+
+#[test]
+fn a_call_of_the_timer_is_answered_once_whatever_comes_of_it() {
+    for (answer, told) in [(Some(200), "200 "), (None, "failed empty")] {
+        let mut worker = Worker::<Probe>::start(TICK_CALL);
+        worker.pass(Duration::from_millis(100));
+        assert_eq!(worker.tick(|_| answer).len(), 1);
+        let log = worker.envoy.log.borrow();
+        let expected = format!("probe: tick call 7 got {told}");
+        assert_eq!(log.iter().filter(|(_, line)| *line == expected).count(), 1, "{log:?}");
+    }
+    let mut worker = Worker::<Probe>::start(TICK_CALL);
+    worker.envoy.dead_clusters.push("s".into());
+    worker.pass(Duration::from_millis(100));
+    assert!(worker.tick(|_| None).is_empty());
+    assert_eq!(counted(&worker, "probe_tick_answers"), 1, "a call that cannot start is told at once");
+}
+
+#[test]
+fn one_of_all_workers_does_the_work_of_a_period() {
+    let mut first = Worker::<Probe>::start(TICK_CALL);
+    let mut second = first.beside(TICK_CALL);
+    for _ in 0..5 {
+        first.pass(Duration::from_millis(100));
+        let calls = first.tick(|_| Some(200)).len() + second.tick(|_| Some(200)).len();
+        assert_eq!(calls, 1);
+    }
+    assert_eq!((counted(&first, "probe_turns"), counted(&second, "probe_turns")), (5, 0));
+    // The first is gone.
+    let mut calls = 0;
+    for _ in 0..5 {
+        second.pass(Duration::from_millis(100));
+        calls += second.tick(|_| Some(200)).len();
+    }
+    assert_eq!(calls, 2, "after three periods of silence the other takes over");
+    let shared = second.envoy.shared.borrow();
+    assert!(shared.keys().all(|name| name.starts_with("probe.")), "{shared:?}");
 }
