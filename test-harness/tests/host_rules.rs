@@ -406,6 +406,42 @@ fn rule_10_streamed_pieces_are_replaced_whole() {
 }
 
 #[test]
+fn rule_10_a_request_body_is_rewritten_as_it_comes() {
+    let config = json!({ "requestChunks": true, "requestBody": { "text": "", "times": 0 } });
+    let Some(gateway) = Gateway::start("rule_10_request", &config) else { return };
+    let pieces = ["one x ", "---", "two x ", "three"];
+    let paced = |version| {
+        post("")
+            .chunks(pieces.map(|piece| (piece.as_bytes().to_vec(), Duration::from_millis(30))))
+            .over(version)
+    };
+    for version in [Version::H1, Version::H2] {
+        assert_eq!(gateway.send(&paced(version)).status, 200);
+    }
+    // Over the buffer limit, for nothing is held; with a length that no longer holds, too.
+    let large = "x".repeat(3 * LIMIT);
+    assert_eq!(gateway.send(&post(large)).status, 200);
+    let seen = gateway.seen(3);
+    for request in &seen[..2] {
+        assert_eq!(request.text(), "one xx two xx threeend");
+        assert_eq!(request.header("content-length"), None);
+    }
+    assert!(seen[2].body.len() == 6 * LIMIT + 3 && seen[2].text().ends_with("xend"));
+    assert!(gateway.upstream.stray().is_empty(), "{:?}", gateway.upstream.stray());
+
+    let mut early = Answer::new(200).body("enough");
+    early.early = true;
+    gateway.upstream.script(early);
+    assert_eq!(gateway.send(&paced(Version::H2)).text(), "enough");
+    gateway.upstream.script(Answer::new(200));
+    let refused = gateway
+        .send(&post("").chunks([("x".into(), Duration::ZERO), (b"!".to_vec(), Duration::from_millis(50))]));
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["code"], "bad_body");
+    gateway.assert_alive();
+}
+
+#[test]
 fn rule_11_trailers_end_a_body() {
     let mut config = replacing("new", 1);
     config["response"] = json!("whole");

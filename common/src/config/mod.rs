@@ -10,6 +10,7 @@ mod lenient;
 mod load;
 mod node;
 mod protobuf_struct;
+pub mod reference;
 mod rules;
 mod secret;
 mod section;

@@ -6,8 +6,10 @@
 use std::rc::Rc;
 
 use super::env::{Body, Host, HostError, LogLevel, Map, MetricKind};
+use super::rewrite::{Broken, read, rewrite};
 use super::{
-    CallAnswer, Callout, End, Filter, Flow, RequestBody, RequestCx, ResponseBody, ResponseCx, Start, StreamCx,
+    CallAnswer, Callout, End, Filter, Flow, Growth, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
+    StreamCx,
 };
 use crate::config::{self, ConfigError, RuleSet, Selected, Target, Variables};
 use crate::http::{Fault, Head, LocalReply, Side};
@@ -69,6 +71,10 @@ pub struct Exchange<F: Filter> {
     response: Head,
     stage: Stage,
     limit: usize,
+    /// What a watched request body has grown to.
+    so_far: Vec<u8>,
+    /// The request body is rewritten as it comes. No stage: a response may begin meanwhile.
+    request_streams: bool,
     /// The response is to be shown to the filter.
     wants_response: bool,
     /// Path or authority were changed, so that Envoy chooses the route again.
@@ -95,6 +101,8 @@ enum Stage {
     Passing,
     /// The request head waits for the body.
     RequestHeld,
+    /// The same, but the filter sees the body grow.
+    RequestWatched,
     /// The request has left; the response is awaited.
     Requested,
     /// The response head waits for the body.
@@ -145,6 +153,8 @@ impl<F: Filter> Exchange<F> {
             response: Head::default(),
             stage: Stage::New,
             limit: usize::MAX,
+            so_far: Vec::new(),
+            request_streams: false,
             wants_response: false,
             readdressed: false,
             finished: false,
@@ -180,8 +190,18 @@ impl<F: Filter> Exchange<F> {
         };
         self.filter = Some(filter);
         self.wants_response = response;
-        let RequestBody::Whole { limit } = body else {
-            return self.release_request(host, None);
+        let (limit, stage) = match body {
+            RequestBody::Pass => return self.release_request(host, None),
+            RequestBody::Whole { limit } => (limit, Stage::RequestHeld),
+            RequestBody::Watched { limit } => (limit, Stage::RequestWatched),
+            RequestBody::Chunks if end || self.is_tunnel() => (usize::MAX, Stage::RequestHeld),
+            RequestBody::Chunks => {
+                // [rule 3] The length of a rewritten body is not known beforehand.
+                self.request.remove("content-length");
+                let action = self.release_request(host, None);
+                self.request_streams = action == Action::Continue;
+                return action;
+            }
         };
         self.limit = limit;
         if self.is_tunnel() {
@@ -192,19 +212,24 @@ impl<F: Filter> Exchange<F> {
             // [rule 1] Nothing else will come after this callback, so it must not pause for more.
             return self.whole_request(host, Vec::new(), false);
         }
-        if self.request.content_length().is_some_and(|length| length > limit as u64) {
-            return self.refuse(host, &Fault::too_large(limit));
+        let is_whole = stage == Stage::RequestHeld;
+        if is_whole && self.request.content_length().is_some_and(|length| length > limit as u64) {
+            return self.request_too_large(host);
         }
-        self.stage = Stage::RequestHeld;
+        self.stage = stage;
         Action::Pause
     }
 
     /// Some of the request body arrived; `size` bytes wait in Envoy's buffer. `end`: that is all.
     pub fn request_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        if self.request_streams {
+            return self.request_chunk(host, size, end);
+        }
         match self.stage {
             // [rule 2] A Continue from here would release the head before the answer is back.
             Stage::Calling(_) | Stage::Replied => Action::Pause,
-            Stage::RequestHeld if size > self.limit => self.refuse(host, &Fault::too_large(self.limit)),
+            Stage::RequestHeld | Stage::RequestWatched if size > self.limit => self.request_too_large(host),
+            Stage::RequestWatched => self.watched_request(host, size, end),
             Stage::RequestHeld if end => self.buffered_request(host, size),
             Stage::RequestHeld => Action::Pause,
             _ => Action::Continue,
@@ -213,9 +238,13 @@ impl<F: Filter> Exchange<F> {
 
     /// The request ended with trailers. [rule 11] Then no body callback ever says `end`.
     pub fn request_trailers(&mut self, host: &dyn Host) -> Action {
+        if self.request_streams {
+            return self.last_request_chunk(host);
+        }
         match self.stage {
             Stage::Calling(_) | Stage::Replied => Action::Pause,
             Stage::RequestHeld => self.buffered_request(host, self.limit),
+            Stage::RequestWatched => self.grown_request(host),
             _ => Action::Continue,
         }
     }
@@ -364,13 +393,80 @@ impl<F: Filter> Exchange<F> {
         self.request.has("upgrade") || self.request.get(":method") == Some(b"CONNECT")
     }
 
+    fn request_chunk(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        self.request_streams = !end;
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        let mut edit = |piece: &[u8], is_last: bool, out: &mut Vec<u8>| {
+            filter.request_chunk(&cx, piece, end && is_last, out)
+        };
+        let fault = match rewrite(host, Body::Request, F::NAME, size, &mut edit) {
+            Ok(()) => return Action::Continue,
+            Err(Broken::Fault(fault)) => fault,
+            Err(Broken::Host(error)) => Fault::internal(format!("request_chunk_not_rewritten:{error}")),
+        };
+        self.request_streams = false;
+        self.refuse(host, &fault)
+    }
+
+    /// The body ended with trailers: its buffer is gone, so nothing can be sent any more.
+    fn last_request_chunk(&mut self, host: &dyn Host) -> Action {
+        self.request_streams = false;
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut rest = Vec::new();
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        match filter.request_chunk(&cx, &[], true, &mut rest) {
+            Ok(()) if rest.is_empty() => Action::Continue,
+            Ok(()) => self.refuse(host, &Fault::internal("request_ended_with_trailers")),
+            Err(fault) => self.refuse(host, &fault),
+        }
+    }
+
+    fn request_too_large(&mut self, host: &dyn Host) -> Action {
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut cx = RequestCx { head: &mut self.request, has_body: true, env: host };
+        match filter.request_too_large(&mut cx, self.limit) {
+            Ok(()) => self.release_request(host, None),
+            Err(fault) => self.refuse(host, &fault),
+        }
+    }
+
+    /// Only what is new is read, so that a body in many pieces is not copied over and over.
+    fn watched_request(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        let known = self.so_far.len();
+        match read(host, Body::Request, known, size.saturating_sub(known)) {
+            Ok(more) if known == 0 => self.so_far = more,
+            Ok(more) => self.so_far.extend_from_slice(&more),
+            Err(error) => return self.refuse(host, &unreadable(error)),
+        }
+        if end {
+            return self.grown_request(host);
+        }
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut cx = RequestCx { head: &mut self.request, has_body: true, env: host };
+        match filter.request_growing(&mut cx, &self.so_far) {
+            Ok(Growth::Wait) => Action::Pause,
+            Ok(Growth::Release) => {
+                self.so_far = Vec::new();
+                self.release_request(host, None)
+            }
+            Err(fault) => self.refuse(host, &fault),
+        }
+    }
+
+    fn grown_request(&mut self, host: &dyn Host) -> Action {
+        let body = std::mem::take(&mut self.so_far);
+        let has_body = !body.is_empty();
+        self.whole_request(host, body, has_body)
+    }
+
     fn buffered_request(&mut self, host: &dyn Host, size: usize) -> Action {
-        match read(host, Body::Request, size) {
+        match read(host, Body::Request, 0, size) {
             Ok(body) => {
                 let has_body = !body.is_empty();
                 self.whole_request(host, body, has_body)
             }
-            Err(error) => self.refuse(host, &Fault::internal(format!("request_body_unreadable:{error}"))),
+            Err(error) => self.refuse(host, &unreadable(error)),
         }
     }
 
@@ -407,6 +503,9 @@ impl<F: Filter> Exchange<F> {
                     None if self.finished && self.waits => self.buffered_response(host, limit),
                     // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
                     None if self.finished => self.whole_response(host, Vec::new(), false),
+                    None if self.response.content_length().is_some_and(|length| length > limit as u64) => {
+                        self.refuse(host, &self.response_too_large())
+                    }
                     None => {
                         self.stage = Stage::ResponseHeld;
                         Action::Pause
@@ -444,7 +543,7 @@ impl<F: Filter> Exchange<F> {
         if !self.waits {
             return self.release_response(host, None, Stage::Streaming);
         }
-        let waiting = match read(host, Body::Response, self.limit) {
+        let waiting = match read(host, Body::Response, 0, self.limit) {
             Ok(waiting) => waiting,
             Err(error) => {
                 return self.refuse(host, &Fault::internal(format!("response_body_unreadable:{error}")));
@@ -480,7 +579,7 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn buffered_response(&mut self, host: &dyn Host, size: usize) -> Action {
-        match read(host, Body::Response, size) {
+        match read(host, Body::Response, 0, size) {
             Ok(body) => {
                 let has_body = !body.is_empty();
                 self.whole_response(host, body, has_body)
@@ -590,27 +689,22 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn chunk(&mut self, host: &dyn Host, size: usize, end: bool) {
-        let chunk = match read(host, Body::Response, size) {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                host.log(
-                    LogLevel::Error,
-                    format_args!("{}: a response chunk is unreadable: {error}", F::NAME),
-                );
-                return;
-            }
-        };
         if end {
             self.stage = Stage::Responded;
         }
-        let mut out = Vec::with_capacity(chunk.len());
-        self.with_chunk(host, &chunk, end, &mut out);
-        if out == chunk {
-            return;
-        }
-        // Unbuffered, so the limit of [rule 4] does not apply; whole, so [rule 10] holds.
-        if let Err(error) = host.replace_body(Body::Response, &out) {
-            host.log(LogLevel::Error, format_args!("{}: a response chunk is not writable: {error}", F::NAME));
+        let Some(filter) = self.filter.as_mut() else { return };
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        let mut edit = |piece: &[u8], is_last: bool, out: &mut Vec<u8>| {
+            filter.response_chunk(&cx, piece, end && is_last, out);
+            Ok(())
+        };
+        if let Err(error) = rewrite(host, Body::Response, F::NAME, size, &mut edit) {
+            host.log(
+                LogLevel::Error,
+                format_args!("{}: a response chunk is not rewritten: {error:?}", F::NAME),
+            );
+            // What was to be rewritten must not pass as it is.
+            let _ = host.replace_body(Body::Response, &[]);
         }
     }
 
@@ -709,6 +803,10 @@ impl<F: Filter> Exchange<F> {
     }
 }
 
+fn unreadable(error: HostError) -> Fault {
+    Fault::internal(format!("request_body_unreadable:{error}"))
+}
+
 /// Fields that tell of the connection an answer came over, not of the answer.
 const CONNECTION_FIELDS: [&str; 8] = [
     "connection",
@@ -729,19 +827,9 @@ pub(super) fn read_answer(host: &dyn Host, headers: usize, body_size: usize, max
     match host.pairs(Map::Call) {
         Ok(pairs) => CallAnswer::Answered {
             head: Head::from_pairs(pairs),
-            body: read(host, Body::Call, body_size.min(max)).unwrap_or_default(),
+            body: read(host, Body::Call, 0, body_size.min(max)).unwrap_or_default(),
         },
         Err(error) => CallAnswer::Failed(error),
-    }
-}
-
-fn read(host: &dyn Host, body: Body, size: usize) -> Result<Vec<u8>, HostError> {
-    if size == 0 {
-        return Ok(Vec::new());
-    }
-    match host.body(body, size) {
-        Err(HostError::NotFound | HostError::Empty) => Ok(Vec::new()),
-        read => read,
     }
 }
 

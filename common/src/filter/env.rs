@@ -1,5 +1,6 @@
 //! The host behind two traits: what a plugin may use, and what the driver alone may.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -43,10 +44,12 @@ pub trait Host: Env {
     fn pairs(&self, map: Map) -> Result<Vec<u8>, HostError>;
     /// Applies one change to a head.
     fn change(&self, map: Map, change: &Change<'_>) -> Result<(), HostError>;
-    /// Up to `max` bytes of a body.
-    fn body(&self, body: Body, max: usize) -> Result<Vec<u8>, HostError>;
+    /// Up to `max` bytes of a body, from the one that stands at `start`.
+    fn body(&self, body: Body, start: usize, max: usize) -> Result<Vec<u8>, HostError>;
     /// Replaces all of a body that is there now.
     fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError>;
+    /// Adds to the end of a body that is there now and has just been replaced.
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError>;
     /// Answers the client.
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError>;
     /// Answers the client with this in the place of the response that is held.
@@ -136,6 +139,30 @@ pub enum MetricKind {
     Gauge = 1,
     /// A distribution of recorded values.
     Histogram = 2,
+}
+
+/// A counter of one VM, which asks the host for its metric once.
+#[derive(Debug)]
+pub struct Counter {
+    name: &'static str,
+    metric: Cell<Option<MetricId>>,
+}
+
+impl Counter {
+    /// A counter of that name.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, metric: Cell::new(None) }
+    }
+
+    /// Counts one more.
+    pub fn count(&self, env: &dyn Env) {
+        let metric = self.metric.get().or_else(|| env.metric(MetricKind::Counter, self.name));
+        if let Some(metric) = metric {
+            self.metric.set(Some(metric));
+            env.add(metric, 1);
+        }
+    }
 }
 
 /// A metric that the host knows.

@@ -5,6 +5,7 @@
 
 pub mod driver;
 pub mod env;
+mod rewrite;
 pub mod root;
 pub mod shared;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use crate::config::{ConfigError, Section};
 use crate::http::{Fault, Head, LocalReply};
 
-pub use env::{CasMismatch, Env, Host, HostError, LogLevel, MetricId, MetricKind};
+pub use env::{CasMismatch, Counter, Env, Host, HostError, LogLevel, MetricId, MetricKind};
 pub use root::TickCx;
 pub use shared::Shared;
 
@@ -64,6 +65,42 @@ pub trait Filter: Sized + 'static {
     /// A fault is answered locally; nothing goes upstream.
     fn request_body(&mut self, _cx: &mut RequestCx<'_>, _body: Vec<u8>) -> Result<Flow, Fault> {
         Ok(Flow::Pass)
+    }
+
+    /// What has come of the request body so far, each time that more of it comes, if
+    /// [`RequestBody::Watched`] was asked for. Never called with the whole: that is
+    /// [`Filter::request_body`]'s.
+    ///
+    /// # Errors
+    /// A fault is answered locally; nothing goes upstream.
+    fn request_growing(&mut self, _cx: &mut RequestCx<'_>, _so_far: &[u8]) -> Result<Growth, Fault> {
+        Ok(Growth::Wait)
+    }
+
+    /// The request body has more bytes than the `limit` that was asked for. `Ok`: it passes unread, and the
+    /// head leaves as it is now.
+    ///
+    /// # Errors
+    /// A fault is answered locally; nothing goes upstream.
+    fn request_too_large(&mut self, _cx: &mut RequestCx<'_>, limit: usize) -> Result<(), Fault> {
+        Err(Fault::too_large(limit))
+    }
+
+    /// One piece of the request body, if [`RequestBody::Chunks`] was asked for; the head has left. What is not
+    /// written to `out` is not sent. `end` marks the last call; its piece may be empty, and where the request
+    /// ends with trailers nothing can be sent any more.
+    ///
+    /// # Errors
+    /// A fault is answered locally, if no response has begun, and what has gone upstream is broken off.
+    fn request_chunk(
+        &mut self,
+        _cx: &StreamCx<'_>,
+        chunk: &[u8],
+        _end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        out.extend_from_slice(chunk);
+        Ok(())
     }
 
     /// The answer to a [`Flow::Call`] of the request phase, which is still held.
@@ -149,11 +186,29 @@ pub enum Start<F> {
 pub enum RequestBody {
     /// It passes unread; the head leaves at once.
     Pass,
-    /// All of it, up to this many bytes; the head waits. More is a 413.
+    /// All of it, up to this many bytes; the head waits. More is for [`Filter::request_too_large`] to judge.
     Whole {
         /// Bytes; it must not exceed Envoy's own buffer limit.
         limit: usize,
     },
+    /// As [`RequestBody::Whole`], but [`Filter::request_growing`] sees it grow, and may let it go before its
+    /// end. So a length that is announced does not count, only what has come.
+    Watched {
+        /// Bytes; it must not exceed Envoy's own buffer limit.
+        limit: usize,
+    },
+    /// Piece by piece, rewritten as it comes, however long it is; the head leaves at once, without
+    /// `content-length`.
+    Chunks,
+}
+
+/// What becomes of a request body that has not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Growth {
+    /// More of it is to come first.
+    Wait,
+    /// Enough was seen: what has come leaves as it came, after the head as it is now, and the rest passes unread.
+    Release,
 }
 
 /// What a plugin wants of a response body.

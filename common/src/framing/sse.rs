@@ -184,17 +184,28 @@ pub fn write(out: &mut Vec<u8>, name: Option<&str>, data: &[u8]) {
 
 /// Writes an event again, with other data and all else that it came with.
 pub fn rewrite(out: &mut Vec<u8>, event: &Event, data: &[u8]) {
-    if let Some(name) = &event.name {
-        field(out, b"event", name);
-    }
-    if let Some(id) = &event.id {
-        field(out, b"id", id);
-    }
-    if let Some(retry) = &event.retry {
-        field(out, b"retry", retry);
-    }
+    write_fields(out, event);
     write_data(out, data);
     out.push(b'\n');
+}
+
+/// Writes an event again as it came; one without data stays without.
+pub fn forward(out: &mut Vec<u8>, event: &Event) {
+    write_fields(out, event);
+    if let Some(data) = &event.data {
+        write_data(out, data);
+    }
+    out.push(b'\n');
+}
+
+fn write_fields(out: &mut Vec<u8>, event: &Event) {
+    for (name, value) in
+        [("", &event.comment), ("event", &event.name), ("id", &event.id), ("retry", &event.retry)]
+    {
+        if let Some(value) = value {
+            field(out, name.as_bytes(), value);
+        }
+    }
 }
 
 /// Writes the end marker of OpenAI's dialect.
@@ -329,13 +340,15 @@ mod tests {
         write(&mut out, Some("delta"), b"{\"a\":1}");
         let event = Event { id: Some(b"7".to_vec()), data: Some(b"x".to_vec()), ..Event::default() };
         rewrite(&mut out, &event, b"two\nlines");
+        forward(&mut out, &Event { comment: Some(b"ping".to_vec()), ..Event::default() });
         write_done(&mut out);
         assert_eq!(
             String::from_utf8_lossy(&out),
-            "event: delta\ndata: {\"a\":1}\n\nid: 7\ndata: two\ndata: lines\n\ndata: [DONE]\n\n"
+            "event: delta\ndata: {\"a\":1}\n\nid: 7\ndata: two\ndata: lines\n\n: ping\n\ndata: [DONE]\n\n"
         );
         let events = decode([out.as_slice()]);
         assert_eq!(events[1].data(), b"two\nlines");
-        assert!(events[2].is_done());
+        assert_eq!(events[2].comment.as_deref(), Some(&b"ping"[..]));
+        assert!(events[3].is_done());
     }
 }

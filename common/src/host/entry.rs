@@ -38,7 +38,7 @@ impl<F: Filter> RootContext for Configured<F> {
             Vec::new()
         } else {
             // Absent and unreadable are the same here: the parser says what is missing.
-            ffi::buffer(PLUGIN_CONFIGURATION, size).ok().flatten().unwrap_or_default()
+            ffi::buffer(PLUGIN_CONFIGURATION, 0, size).ok().flatten().unwrap_or_default()
         };
         match Plugin::configure(&bytes, &|name| std::env::var(name).ok(), &Envoy) {
             Ok(plugin) => {

@@ -109,12 +109,16 @@ impl Host for Envoy {
         more.iter().try_for_each(|value| ffi::add_header(kind, change.name, value))
     }
 
-    fn body(&self, body: Body, max: usize) -> Result<Vec<u8>, HostError> {
-        Ok(ffi::buffer(buffer_kind(body), max)?.unwrap_or_default())
+    fn body(&self, body: Body, start: usize, max: usize) -> Result<Vec<u8>, HostError> {
+        Ok(ffi::buffer(buffer_kind(body), start, max)?.unwrap_or_default())
     }
 
     fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
         ffi::replace_buffer(buffer_kind(body), bytes)
+    }
+
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        ffi::append_buffer(buffer_kind(body), bytes)
     }
 
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {

@@ -125,10 +125,12 @@ pub(super) fn current_time() -> Result<u64, HostError> {
     Ok(time)
 }
 
-pub(super) fn buffer(kind: u32, max: usize) -> Result<Option<Vec<u8>>, HostError> {
+pub(super) fn buffer(kind: u32, start: usize, max: usize) -> Result<Option<Vec<u8>>, HostError> {
     let mut returned = Returned::none();
     // SAFETY: both out-pointers outlive the call.
-    checked(unsafe { proxy_get_buffer_bytes(kind, 0, max, &raw mut returned.data, &raw mut returned.size) })?;
+    checked(unsafe {
+        proxy_get_buffer_bytes(kind, start, max, &raw mut returned.data, &raw mut returned.size)
+    })?;
     Ok(returned.into_bytes())
 }
 
@@ -136,6 +138,12 @@ pub(super) fn buffer(kind: u32, max: usize) -> Result<Option<Vec<u8>>, HostError
 pub(super) fn replace_buffer(kind: u32, bytes: &[u8]) -> Result<(), HostError> {
     // SAFETY: pointer and length of a live slice.
     checked(unsafe { proxy_set_buffer_bytes(kind, 0, usize::MAX, bytes.as_ptr(), bytes.len()) })
+}
+
+/// Adds to the end.
+pub(super) fn append_buffer(kind: u32, bytes: &[u8]) -> Result<(), HostError> {
+    // SAFETY: pointer and length of a live slice. Beyond the end is the one other place that Envoy writes at.
+    checked(unsafe { proxy_set_buffer_bytes(kind, usize::MAX, 0, bytes.as_ptr(), bytes.len()) })
 }
 
 pub(super) fn pairs(kind: u32) -> Result<Vec<u8>, HostError> {

@@ -2,10 +2,13 @@
 
 pub mod fault;
 pub mod head;
+pub mod media_type;
+pub mod multipart;
 pub mod path;
 
 pub use fault::{Fault, Side};
 pub use head::Head;
+pub use media_type::MediaType;
 
 /// An answer that the plugin gives itself instead of the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]

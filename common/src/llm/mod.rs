@@ -3,3 +3,4 @@
 pub mod api;
 pub mod dialect;
 pub mod error;
+pub mod model_mapping;

@@ -177,10 +177,10 @@ impl Host for FakeEnvoy {
         Ok(())
     }
 
-    fn body(&self, body: Body, max: usize) -> Result<Vec<u8>, HostError> {
+    fn body(&self, body: Body, start: usize, max: usize) -> Result<Vec<u8>, HostError> {
         let bodies = self.bodies.borrow();
         let bytes = &bodies[body_index(body)];
-        Ok(bytes.iter().copied().take(max).collect())
+        Ok(bytes.iter().copied().skip(start).take(max).collect())
     }
 
     fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
@@ -192,6 +192,11 @@ impl Host for FakeEnvoy {
             bytes.len()
         );
         self.bodies.borrow_mut()[index] = bytes.into();
+        Ok(())
+    }
+
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        self.bodies.borrow_mut()[body_index(body)].extend_from_slice(bytes);
         Ok(())
     }
 

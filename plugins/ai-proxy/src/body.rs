@@ -7,6 +7,7 @@ use common::json::{self, JsonError, Kind, Object, Patch, Raw};
 use common::llm::api::Api;
 
 use crate::config::ActiveProvider;
+use crate::custom_settings::Applied;
 
 /// What became of a body.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct Edited {
     pub(crate) streams: bool,
     /// The model that is asked for upstream, if the body names one or the mapping gives one.
     pub(crate) model: Option<String>,
+    /// A custom setting that has no place in this body.
+    pub(crate) misfit: Option<String>,
 }
 
 /// Whether requests of this API are one JSON object that may name a model.
@@ -41,6 +44,11 @@ pub(crate) fn is_json(api: Api) -> bool {
     )
 }
 
+/// Whether requests of this API may be forms that name a model.
+pub(crate) fn is_form(api: Api) -> bool {
+    matches!(api, Api::ImageEdit | Api::ImageVariation | Api::AudioTranscription | Api::AudioTranslation)
+}
+
 /// Whether a truthy `stream` of this API makes the answer a stream of events.
 pub(crate) fn may_stream(api: Api) -> bool {
     matches!(
@@ -60,7 +68,8 @@ pub(crate) fn asks_for_stream(text: &[u8]) -> bool {
     json::object(text).is_ok_and(|body| body.get("stream").is_some_and(is_truthy))
 }
 
-/// Maps the model, asks for usage at the end of a stream, and lets the vendor make its own edits.
+/// Makes the configuration's own settings, then maps the model, asks for usage at the end of a stream, and lets
+/// the vendor make its edits.
 ///
 /// # Errors
 /// The body is no JSON object.
@@ -70,11 +79,40 @@ pub(crate) fn edit(
     active: &ActiveProvider,
     wants_model: bool,
 ) -> Result<Edited, Fault> {
+    if active.custom_settings.is_empty() {
+        return edit_for_vendor(text, api, active, wants_model);
+    }
+    // First, for all else depends on what a body asks for in the end.
+    if text.is_empty() {
+        return Err(empty());
+    }
+    let applied = active.custom_settings.apply(text).map_err(malformed)?;
+    let mut edited = edit_for_vendor(applied.body.as_deref().unwrap_or(text), api, active, wants_model)?;
+    edited.body = edited.body.or(applied.body);
+    edited.misfit = applied.misfit;
+    Ok(edited)
+}
+
+/// The configuration's own settings alone, for bodies that are the client's business otherwise: whatever is no
+/// JSON object passes as it is.
+pub(crate) fn edit_settings(text: &[u8], active: &ActiveProvider) -> Applied {
+    active.custom_settings.apply(text).unwrap_or_default()
+}
+
+fn edit_for_vendor(
+    text: &[u8],
+    api: Api,
+    active: &ActiveProvider,
+    wants_model: bool,
+) -> Result<Edited, Fault> {
     let (body, has_developer) = parse(text)?;
     let mut patch = Patch::new(text);
     let streams = body.get("stream").is_some_and(is_truthy);
-    if has_developer && api == Api::ChatCompletions && !active.profile.knows_developer {
-        name_developer_system(&body, &mut patch);
+    if api == Api::ChatCompletions {
+        active.conversation.edit(&body, &mut patch)?;
+        if has_developer && !active.profile.knows_developer {
+            name_developer_system(&body, &mut patch);
+        }
     }
     active.provider.edit(api, &body, &mut patch);
     let model = map_model(&body, active, wants_model, &mut patch);
@@ -82,18 +120,26 @@ pub(crate) fn edit(
         ask_for_usage(&body, &mut patch);
     }
     let body = (!patch.is_empty()).then(|| patch.finish());
-    Ok(Edited { body, streams, model })
+    Ok(Edited { body, streams, model, misfit: None })
 }
 
 /// The body, and whether the role `developer` may be in it.
 fn parse(text: &[u8]) -> Result<(Object<'_>, bool), Fault> {
     if text.is_empty() {
-        return Err(Fault::client(400, "empty_body", "the request has no body, a JSON object is expected"));
+        return Err(empty());
     }
-    json::object_watching(text, "developer").map_err(|error| match error {
+    json::object_watching(text, "developer").map_err(malformed)
+}
+
+fn empty() -> Fault {
+    Fault::client(400, "empty_body", "the request has no body, a JSON object is expected")
+}
+
+fn malformed(error: JsonError) -> Fault {
+    match error {
         JsonError::NotAnObject => Fault::client(400, "invalid_json", "the request body is no JSON object"),
         error => Fault::client(400, "invalid_json", format!("the request body is not valid JSON: {error}")),
-    })
+    }
 }
 
 /// The values of `stream` that vendors and clients take for true.

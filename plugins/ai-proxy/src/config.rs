@@ -5,13 +5,15 @@ use std::rc::Rc;
 
 use common::config::{ConfigError, Node, Secret, Section};
 use common::llm::api::Api;
-use serde::Deserialize;
+use common::llm::model_mapping::ModelMapping;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::context::{Context, ContextSettings};
+use crate::answer::{Answers, Mode};
+use crate::context::{self, Context, ContextSettings};
+use crate::conversation::Conversation;
 use crate::credential::{Auth, BadTokens, Credentials};
+use crate::custom_settings::CustomSettings;
 use crate::failover::{Failover, FailoverSettings};
-use crate::model_mapping::ModelMapping;
 use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
@@ -50,6 +52,11 @@ pub(crate) struct ActiveProvider {
     /// Milliseconds, as the header that carries them.
     pub(crate) first_byte_timeout: Option<String>,
     pub(crate) asks_for_usage: bool,
+    pub(crate) custom_settings: CustomSettings,
+    pub(crate) conversation: Conversation,
+    pub(crate) answers: Answers,
+    /// Answers to chats have to be looked at.
+    pub(crate) reads_answers: bool,
     pub(crate) failover: Option<Failover>,
     pub(crate) retry: Option<Retry>,
     /// Put into every chat.
@@ -73,48 +80,103 @@ pub(crate) enum Protocol {
     Original,
 }
 
-/// What stands in a config object, beside the reserved keys.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Container {
-    /// Declared, so that the key is known; `active_node` reads it.
-    provider: IgnoredAny,
-    /// Declared, so that the key is known; `active_node` reads it.
-    providers: IgnoredAny,
-    active_provider_id: Option<String>,
-    max_body_bytes: Option<usize>,
-    pin_cluster: Option<bool>,
-    keep_original_auth: Option<bool>,
-    consumer_header: Option<String>,
-    disable_stream_usage_stats: Option<bool>,
+common::settings! {
+    /// What stands in a config object, beside the reserved keys.
+    pub(crate) struct Container {
+        /// The provider in charge. It wins over the next two.
+        // `active_node` reads it, and the next one.
+        provider: IgnoredAny as "object",
+        /// Providers to choose from.
+        providers: IgnoredAny as "list of objects",
+        /// The `id` of the one in charge. Without it, or if no provider has it, requests are left alone.
+        active_provider_id: Option<String>,
+        /// How large a body may be that has to be read; more is a 413, or a 502 where it is the vendor's. Never set
+        /// it above Envoy's own limit (`per_connection_buffer_limit_bytes`).
+        max_body_bytes: Option<usize> => DEFAULT_MAX_BODY_BYTES,
+        /// Keep the cluster that was chosen before the request was readdressed, see [Routing](#routing).
+        pin_cluster: Option<bool> => false,
+        /// Send the client's `authorization` on as `x-hi-original-auth`, for gateways behind this one. The vendor
+        /// sees it too.
+        keep_original_auth: Option<bool> => false,
+        /// Header in which an authentication filter names the consumer. The default is a choice of two: the first
+        /// that the request has.
+        consumer_header: Option<String> => CONSUMER_HEADERS.map(str::to_owned).to_vec(),
+        /// Never ask for usage at the end of a stream.
+        disable_stream_usage_stats: Option<bool> => false,
+    }
 }
 
-/// Settings of every provider. Those of one vendor stand in its file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Settings {
-    /// Declared, so that the key is known; `active_node` reads it.
-    id: IgnoredAny,
-    /// Declared, so that the key is known; [`ActiveProvider::load`] reads it.
-    r#type: IgnoredAny,
-    /// Of the call for the context file, and of nothing else.
-    timeout: u64,
-    api_tokens: Vec<Secret>,
-    auth_header_key: String,
-    protocol: String,
-    model_mapping: ModelMapping,
-    capabilities: BTreeMap<String, String>,
-    base_path: String,
-    base_path_handling: String,
-    sub_path: String,
-    provider_base_path: String,
-    provider_domain: String,
-    first_byte_timeout: u64,
-    disable_stream_usage_stats: bool,
-    failover: Option<FailoverSettings>,
-    retry_on_failure: Option<RetrySettings>,
-    context: Option<ContextSettings>,
-    affinity_apis: Vec<String>,
+common::settings! {
+    /// Settings of every provider. Those of one vendor stand in its file.
+    pub(crate) struct Settings {
+        /// One of the table above.
+        // `ActiveProvider::load` reads it.
+        r#type: IgnoredAny as "text",
+        /// What `activeProviderId` names.
+        // `active_node` reads it.
+        id: IgnoredAny as "text",
+        /// One is picked at random for each request; for APIs whose state the vendor keeps under a key (responses,
+        /// files, batches, fine-tuning, videos, conversations) a consumer stays with one.
+        api_tokens: Vec<Secret>,
+        /// For these APIs (their names) a consumer stays with one key too, for the sake of the vendor's caches:
+        /// `["anthropic/v1/messages"]`.
+        affinity_apis: Vec<String>,
+        /// [Keys that fail go out of use](#failover).
+        failover: Option<FailoverSettings>,
+        /// [What fails is sent again with another key](#retryonfailure).
+        retry_on_failure: Option<RetrySettings>,
+        /// [The text of a file in every chat](#context).
+        context: Option<ContextSettings>,
+        /// Without `apiTokens`: the client's header to take the key from. A request without it is a 401, unless the
+        /// provider takes the client's key from elsewhere too.
+        auth_header_key: String,
+        /// The client's model name → the vendor's. In this order: the exact name; the longest `prefix*`; `~regex` in
+        /// the order written (`${1}` stands for a group, every match is replaced); `*`. An empty target keeps the
+        /// name.
+        model_mapping: ModelMapping,
+        /// `openai`, or `original`: the client speaks the vendor's own API. Only host and key are ours then, the body
+        /// is not touched.
+        protocol: String = "openai".to_owned(),
+        /// API name → path, over the provider's own: `{"openai/v1/embeddings": "/v2/embed"}`. `{file_id}` and the
+        /// like are filled in from the client's path. `""` switches an API off.
+        capabilities: BTreeMap<String, String>,
+        /// A prefix under which clients reach this gateway.
+        base_path: String,
+        /// `removePrefix` or `prepend`: take the prefix off, or put it on where it is missing.
+        base_path_handling: String = "removePrefix".to_owned(),
+        /// The older name of a `basePath` that is removed.
+        sub_path: String,
+        /// A prefix of every path upstream, unless it is there already.
+        provider_base_path: String,
+        /// The host that is sent upstream, with a port or without, in the place of the provider's.
+        provider_domain: String,
+        /// Sent with streaming requests (`generic`: with all) as `x-envoy-upstream-rq-first-byte-timeout-ms`; 0 is
+        /// none. Stock Envoy does not read it: a route's `timeout` is another thing.
+        first_byte_timeout: u64 as "milliseconds",
+        /// Of the call for the `context` file; without effect on requests to the vendor.
+        timeout: u64 as "milliseconds" = context::TIMEOUT,
+        /// As above.
+        disable_stream_usage_stats: bool,
+        /// Parameters that every request with a JSON body carries, also with `protocol: original`, see below.
+        // `CustomSettings::load` reads it.
+        custom_settings: IgnoredAny as "list of objects",
+        /// Chats: where a user's whole message is one of these, nothing before it goes upstream but the system's
+        /// messages. If no message is left, that is a 400.
+        context_cleanup_commands: Vec<String>,
+        /// Chats: neighbouring messages of a user, or of an assistant, become one, where nothing is lost by it.
+        merge_consecutive_messages: bool,
+        /// Chats: thinking without an answer becomes the answer. In a stream, thinking waits for as long as no answer
+        /// has begun (up to 512 KiB is kept); with an explicit `reasoningContentMode: passthrough` it is shown as it
+        /// comes, too.
+        promote_thinking_on_empty: bool,
+        /// Chats: `passthrough`, or what becomes of `reasoning_content` and `reasoning` in answers. `ignore`: they go.
+        /// `concat`: they go into the content, as `<think>…</think>`.
+        reasoning_content_mode: Mode,
+        /// Switches `mergeConsecutiveMessages` and `promoteThinkingOnEmpty` on.
+        hiclaw_mode: bool,
+        /// Refused if it is true: this plugin does not pass itself off as another program.
+        claude_code_mode: bool,
+    }
 }
 
 impl Config {
@@ -215,7 +277,7 @@ impl ActiveProvider {
         let Some(profile) = provider::find(&name) else {
             return Err(kind.error(format!("unknown provider type: {name}")));
         };
-        let (mut settings, provider) = (profile.load)(profile, section, node)?;
+        let (mut settings, provider) = profile.load(section, node)?;
         let protocol = match settings.protocol.as_str() {
             "" | "openai" => Protocol::OpenAi,
             "original" => Protocol::Original,
@@ -236,6 +298,20 @@ impl ActiveProvider {
                 "the order of several regexes is lost in a Struct, they are tried by alphabet; use a StringValue",
             );
         }
+        if settings.claude_code_mode {
+            return Err(at(node, "claudeCodeMode", "not supported: this plugin imitates no vendor's client"));
+        }
+        if settings.reasoning_content_mode == Mode::Unknown {
+            let place = node.get("reasoningContentMode");
+            section.warn(
+                place.as_ref().unwrap_or(node).path(),
+                "expected `passthrough`, `ignore` or `concat`; taken as `passthrough`",
+            );
+        }
+        let custom_settings = match node.get("customSettings") {
+            Some(entries) => CustomSettings::load(section, &entries, profile.kind, protocol)?,
+            None => CustomSettings::default(),
+        };
         let failover = match settings.failover.take() {
             Some(failover) => Failover::load(failover, section, node, profile.kind, &credentials)?,
             None => None,
@@ -258,8 +334,13 @@ impl ActiveProvider {
         } else {
             None
         };
+        let answers = Answers {
+            reasoning: settings.reasoning_content_mode,
+            promotes: settings.promote_thinking_on_empty || settings.hiclaw_mode,
+        };
         let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
         Ok(Self {
+            reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),
             profile,
             provider,
             protocol,
@@ -271,6 +352,12 @@ impl ActiveProvider {
             first_byte_timeout: (settings.first_byte_timeout > 0)
                 .then(|| settings.first_byte_timeout.to_string()),
             asks_for_usage: asks_for_usage && !settings.disable_stream_usage_stats,
+            custom_settings,
+            conversation: Conversation::new(
+                &settings.context_cleanup_commands,
+                settings.merge_consecutive_messages || settings.hiclaw_mode,
+            ),
+            answers,
             failover,
             retry,
             context,

@@ -8,24 +8,30 @@ use common::config::{ConfigError, Node};
 use common::filter::{CallAnswer, Callout, Env, Filter, HostError, LogLevel};
 use common::http::Fault;
 use common::json::{self, Patch, Raw};
-use serde::Deserialize;
 
 use crate::filter::AiProxy;
 
-const TIMEOUT: u64 = 120_000;
+pub(crate) const TIMEOUT: u64 = 120_000;
 const REFRESH_INTERVAL: u64 = 600_000;
 /// How long an old copy serves before a refresh that failed is tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `context`, as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct ContextSettings {
-    file_url: String,
-    service_name: String,
-    service_port: u16,
-    cluster: String,
-    refresh_interval: Option<u64>,
+common::settings! {
+    /// `context`, as it is written.
+    #[derive(Debug)]
+    pub(crate) struct ContextSettings {
+        /// Required. Its host is sent as `:authority`; where it is fetched is decided by the cluster.
+        file_url: String,
+        /// Required without `cluster`, as the next one: the cluster <code>outbound&#124;port&#124;&#124;name</code>, or the
+        /// one that has the plain name.
+        service_name: String,
+        /// Of the service.
+        service_port: u16,
+        /// Name of the Envoy cluster instead.
+        cluster: String,
+        /// After this time each worker fetches the file again; 0: never.
+        refresh_interval: Option<u64> as "milliseconds" => REFRESH_INTERVAL,
+    }
 }
 
 /// Where the file is, and the copy of it that this VM has.

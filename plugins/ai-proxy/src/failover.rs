@@ -4,29 +4,38 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Node, Section};
 use common::filter::{Env, Filter, LogLevel, Shared};
-use serde::Deserialize;
 
 use crate::credential::Credentials;
 use crate::filter::AiProxy;
-use crate::status::StatusSet;
+use crate::status::{self, StatusSet};
 
 const FAILURE_THRESHOLD: u32 = 3;
 const SUCCESS_THRESHOLD: u32 = 1;
 const HEALTH_CHECK_INTERVAL: u64 = 5_000;
 const HEALTH_CHECK_TIMEOUT: u64 = 5_000;
 
-/// `failover`, as it is written. Zero stands for the default.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct FailoverSettings {
-    enabled: bool,
-    failure_threshold: u32,
-    success_threshold: u32,
-    health_check_interval: u64,
-    health_check_timeout: u64,
-    health_check_model: String,
-    cooldown_duration: u64,
-    failover_on_status: Vec<String>,
+common::settings! {
+    /// `failover`, as it is written. Zero stands for the default.
+    #[derive(Debug)]
+    pub(crate) struct FailoverSettings {
+        /// Switches it on.
+        enabled: bool,
+        /// Failures in a row that take a key out of use.
+        failure_threshold: u32 => FAILURE_THRESHOLD,
+        /// Regexes for a whole status, `429` or `5..`; success (2xx) is never a failure.
+        failover_on_status: Vec<String> => status::DEFAULT.map(str::to_owned).to_vec(),
+        /// Required, unless there is a `cooldownDuration`. A key that is out of use is asked `who are you?` with this
+        /// model (which `modelMapping` maps), the same way as the chats of clients go.
+        health_check_model: String,
+        /// How often. One worker checks for all.
+        health_check_interval: u64 as "milliseconds" => HEALTH_CHECK_INTERVAL,
+        /// How long an answer may take.
+        health_check_timeout: u64 as "milliseconds" => HEALTH_CHECK_TIMEOUT,
+        /// Checks in a row that must be served before the key comes back.
+        success_threshold: u32 => SUCCESS_THRESHOLD,
+        /// The key comes back by itself after this time, checked or not; 0: it does not.
+        cooldown_duration: u64 as "milliseconds",
+    }
 }
 
 /// Failover among the keys of one provider.

@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use common::config::{ConfigError, Section};
 use common::filter::{
-    CallAnswer, Env, Filter, Flow, RequestBody, RequestCx, ResponseBody, ResponseCx, Start, TickCx,
+    CallAnswer, End, Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody,
+    ResponseCx, Start, StreamCx, TickCx,
 };
 use common::http::head::Value;
+use common::http::multipart::Passing;
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
 
+use crate::answer::{self, ChatStream, Form};
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::context::{self, Context, Fetched, Waiting};
 use crate::credential::OriginalAuth;
 use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
-use crate::{body, health};
+use crate::{body, form, health};
 
 const ORIGINAL_HOST: &str = "x-envoy-original-host";
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -27,17 +30,37 @@ const PINNED_CLUSTER: &str = "x-ai-pinned-cluster";
 /// Read by patched Envoys only; harmless on others.
 const FIRST_BYTE_TIMEOUT: &str = "x-envoy-upstream-rq-first-byte-timeout-ms";
 
+/// Counts the events of rewritten streams that were left out because they could not be read.
+const UNREADABLE: &str = "ai_proxy_unreadable_events";
+
 /// One exchange with an LLM vendor.
 pub struct AiProxy {
     config: Rc<Config>,
     /// `None`: the path names none.
     api: Option<Api>,
-    /// The body is read to be edited, not only to be kept.
-    edits: bool,
+    reads: Reads,
     /// There if it matters how the exchange ends.
     keys: Option<Box<Keys>>,
     /// The body, while the context file is fetched.
     waiting: Option<Waiting>,
+    /// A form that passes.
+    form: Option<Box<Passing>>,
+    /// The answer may have to be read.
+    reads_answer: bool,
+    /// A streamed answer that is rewritten.
+    stream: Option<Box<ChatStream>>,
+}
+
+/// What is read of a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Nothing,
+    /// A JSON object, which is made to fit the vendor.
+    Json,
+    /// What may be a JSON object, for the configuration's own settings and for what it says about a stream.
+    Settings,
+    /// A form, whose model is mapped.
+    Form,
 }
 
 impl Filter for AiProxy {
@@ -69,7 +92,8 @@ impl Filter for AiProxy {
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
         let Some(active) = &config.active else { return Ok(Start::Inactive) };
-        let request = Addressed::of(cx.head)?;
+        let mut request = Addressed::of(cx.head)?;
+        request.ask_vendor(active);
         if let Some(reply) = request.models_from_config(cx.head, active)? {
             return Ok(Start::Reply(reply));
         }
@@ -78,9 +102,16 @@ impl Filter for AiProxy {
             return Err(request.refusal());
         }
         let api = request.api;
-        let reads = api.is_some_and(|api| wants_body(active, api, way, cx.head));
+        let mut reads = api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
+        let mut form = None;
+        if reads == Reads::Form {
+            form = form::passing(active, way, cx.head)?.map(Box::new);
+            if form.is_none() {
+                reads = Reads::Nothing;
+            }
+        }
         // A path that names the model waits for the body that says which.
-        let waits = reads && way.names_model();
+        let waits = way.names_model() && matches!(reads, Reads::Json | Reads::Form);
         let target = if waits { Target::Kept } else { request.target(active, way, None) };
         if config.pin_cluster {
             // Before any other edit: each of them makes Envoy choose the route again.
@@ -101,15 +132,26 @@ impl Filter for AiProxy {
             target.apply(cx.head);
         }
         let limit = config.max_body_bytes;
-        let keeps = !reads && keys.as_mut().is_some_and(|keys| keys.wants_body(cx, limit));
-        let body = if reads || keeps { RequestBody::Whole { limit } } else { RequestBody::Pass };
-        let response = keys.is_some();
-        let filter = Self { config: Rc::clone(config), api, edits: reads, keys, waiting: None };
+        let passes = matches!(reads, Reads::Nothing | Reads::Form) && !waits;
+        let keeps = passes && keys.as_mut().is_some_and(|keys| keys.wants_body(cx, limit));
+        let body = match reads {
+            Reads::Nothing if !keeps => RequestBody::Pass,
+            Reads::Form if passes && !keeps => RequestBody::Chunks,
+            _ => RequestBody::Whole { limit },
+        };
+        let reads_answer = active.reads_answers && api == Some(Api::ChatCompletions);
+        let response = reads_answer || keys.is_some();
+        let config = Rc::clone(config);
+        let filter = Self { config, api, reads, keys, waiting: None, form, reads_answer, stream: None };
         Ok(Start::Run { filter, body, response })
     }
 
     fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
-        let flow = if self.edits { self.edit(cx, &body)? } else { Flow::Pass };
+        let flow = match self.reads {
+            Reads::Nothing => Flow::Pass,
+            Reads::Form => self.edit_form(cx, &body)?,
+            Reads::Json | Reads::Settings => self.edit(cx, &body)?,
+        };
         if self.keys.is_none() && self.context().is_none() {
             return Ok(flow);
         }
@@ -142,13 +184,29 @@ impl Filter for AiProxy {
         }
     }
 
+    fn request_chunk(
+        &mut self,
+        _: &StreamCx<'_>,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match (&self.config.active, &mut self.form) {
+            (Some(active), Some(form)) => form::push(form, active, chunk, end, out).map(|_| ()),
+            _ => {
+                out.extend_from_slice(chunk);
+                Ok(())
+            }
+        }
+    }
+
     fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
         if let (Some(keys), Some(active)) = (&mut self.keys, &self.config.active)
             && let Some(step) = keys.judge(active, self.api, cx, self.config.max_body_bytes)
         {
             return Ok(step);
         }
-        Ok(self.wanted())
+        Ok(self.wanted(cx))
     }
 
     fn response_head_call(
@@ -161,21 +219,61 @@ impl Filter for AiProxy {
         {
             return Ok(step);
         }
-        Ok(self.wanted())
+        Ok(self.wanted(cx))
+    }
+
+    fn response_body(&mut self, _: &mut ResponseCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
+        let Some(active) = &self.config.active else { return Ok(Flow::Pass) };
+        answer::edit(active.answers, &body)
+    }
+
+    fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
+        let (Some(active), Some(stream)) = (&self.config.active, &mut self.stream) else {
+            return out.extend_from_slice(chunk);
+        };
+        stream.push(active.provider.as_ref(), chunk, end, out);
+    }
+
+    fn end(self, cx: &StreamCx<'_>, _: End) {
+        let unreadable = self.stream.map_or(0, |stream| stream.unreadable());
+        if unreadable == 0 {
+            return;
+        }
+        let message = "were left out of a stream because they could not be read";
+        cx.env.log(LogLevel::Warn, format_args!("{}: {unreadable} events {message}", Self::NAME));
+        if let Some(counter) = cx.env.metric(MetricKind::Counter, UNREADABLE) {
+            cx.env.add(counter, i64::try_from(unreadable).unwrap_or(i64::MAX));
+        }
     }
 }
 
 impl AiProxy {
     /// What becomes of the body of the response that the client gets.
-    fn wanted(&self) -> ResponseBody {
-        ResponseBody::Pass
+    fn wanted(&mut self, cx: &ResponseCx<'_>) -> ResponseBody {
+        let Some(active) = self.config.active.as_ref().filter(|_| self.reads_answer) else {
+            return ResponseBody::Pass;
+        };
+        let form = active.answers.form(cx);
+        if form == Form::Events {
+            self.stream = Some(Box::new(ChatStream::new(active.answers)));
+        }
+        form.body(self.config.max_body_bytes)
+    }
+
+    /// A form that is held: the path names its model, or it may be sent again.
+    fn edit_form(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
+        let (Some(active), Some(form)) = (&self.config.active, &mut self.form) else { return Ok(Flow::Pass) };
+        let (edited, model) = form::edit(form, active, body)?;
+        let way = active.paths.way(self.api);
+        Addressed::of(cx.head)?.target(active, way, model.as_deref()).apply(cx.head);
+        Ok(if edited == body { Flow::Pass } else { Flow::Send(edited) })
     }
 
     /// The context of this request, if it has one.
     fn context(&self) -> Option<&Context> {
         let active = self.config.active.as_ref()?;
-        let has_one = self.edits && self.api == Some(Api::ChatCompletions);
-        active.context.as_ref().filter(|_| has_one && active.protocol == Protocol::OpenAi)
+        let has_one = self.reads == Reads::Json && self.api == Some(Api::ChatCompletions);
+        active.context.as_ref().filter(|_| has_one)
     }
 
     fn leave_with(&mut self, body: Vec<u8>, message: &[u8]) -> Flow {
@@ -194,14 +292,18 @@ impl AiProxy {
     /// Makes the request fit the vendor.
     pub(crate) fn edit(&self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
         let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
-        if active.protocol == Protocol::Original {
-            if body::asks_for_stream(body) {
+        if self.reads == Reads::Settings {
+            let applied = body::edit_settings(body, active);
+            report_misfit(cx.env, applied.misfit.as_deref());
+            let text = applied.body.as_deref().unwrap_or(body);
+            if active.first_byte_timeout.is_some() && body::may_stream(api) && body::asks_for_stream(text) {
                 limit_first_byte(cx.head, active);
             }
-            return Ok(Flow::Pass);
+            return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
         }
         let way = active.paths.way(self.api);
         let edited = body::edit(body, api, active, way.names_model())?;
+        report_misfit(cx.env, edited.misfit.as_deref());
         if edited.streams {
             if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
                 cx.head.set("accept", "text/event-stream");
@@ -218,6 +320,13 @@ impl AiProxy {
     }
 }
 
+fn report_misfit(env: &dyn Env, misfit: Option<&str>) {
+    if let Some(name) = misfit {
+        let message = "has no place in a request body, it and the settings after it were left out";
+        env.log(LogLevel::Warn, format_args!("{}: the custom setting `{name}` {message}", AiProxy::NAME));
+    }
+}
+
 fn limit_first_byte(head: &mut Head, active: &ActiveProvider) {
     if let Some(timeout) = &active.first_byte_timeout {
         head.set(FIRST_BYTE_TIMEOUT, timeout.as_str());
@@ -231,6 +340,8 @@ struct Addressed<'h> {
     query: Option<&'h str>,
     api: Option<Api>,
     places: Placeholders,
+    /// The path is the vendor's own, and goes on behind what names the API.
+    goes_on: bool,
 }
 
 /// The path that goes upstream.
@@ -260,7 +371,17 @@ impl<'h> Addressed<'h> {
             Some((api, places)) => (Some(api), places),
             None => (None, Placeholders::default()),
         };
-        Ok(Self { path_and_query, path, query, api, places })
+        Ok(Self { path_and_query, path, query, api, places, goes_on: false })
+    }
+
+    /// Clients that speak a vendor's own API may name it by the vendor's own path.
+    fn ask_vendor(&mut self, active: &ActiveProvider) {
+        if active.protocol == Protocol::Original
+            && self.api.is_none()
+            && let Some((api, goes_on)) = active.paths.named_by_vendor(self.path)
+        {
+            (self.api, self.goes_on) = (Some(api), goes_on);
+        }
     }
 
     fn way<'a>(&self, active: &'a ActiveProvider) -> Way<'a> {
@@ -270,7 +391,7 @@ impl<'h> Addressed<'h> {
             Protocol::Original if active.paths.removes_prefix() || active.profile.keeps_original_path => {
                 Way::Kept
             }
-            Protocol::Original if way == Way::Refused => Way::Kept,
+            Protocol::Original if way == Way::Refused || self.goes_on => Way::Kept,
             Protocol::Original => way,
         }
     }
@@ -346,18 +467,33 @@ fn pin_cluster(cx: &mut RequestCx<'_>) {
     }
 }
 
-/// Whether the body has to be read: it is JSON of an API whose body this provider edits, or it says
-/// whether a limited first byte is to be expected.
-fn wants_body(active: &ActiveProvider, api: Api, way: Way<'_>, head: &Head) -> bool {
-    let edits = match active.protocol {
-        Protocol::OpenAi => matches!(way, Way::Mapped(_)) && body::is_json(api) && active.provider.edits(api),
-        Protocol::Original => {
-            active.first_byte_timeout.is_some()
-                && body::may_stream(api)
-                && !active.profile.times_every_request
-        }
+/// What has to be read of a request body: JSON of an API whose body this provider edits, or what the
+/// configuration's own settings go into, or what says whether a limited first byte is to be expected.
+fn reads(active: &ActiveProvider, api: Api, way: Way<'_>, head: &Head) -> Reads {
+    let is_mapped = active.protocol == Protocol::OpenAi && matches!(way, Way::Mapped(_));
+    if is_mapped && body::is_form(api) && active.provider.edits(api) && form::is_form(head) {
+        return if has_body_of(head) { Reads::Form } else { Reads::Nothing };
+    }
+    let reads = if is_mapped && body::is_json(api) && active.provider.edits(api) {
+        Reads::Json
+    } else if !active.custom_settings.is_empty() || times_stream(active, api) {
+        Reads::Settings
+    } else {
+        return Reads::Nothing;
     };
-    edits && matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH")) && is_readable_json(head)
+    if has_body_of(head) && is_readable_json(head) { reads } else { Reads::Nothing }
+}
+
+/// Whether only a body of the client's own protocol says if the first byte is to be limited.
+fn times_stream(active: &ActiveProvider, api: Api) -> bool {
+    active.protocol == Protocol::Original
+        && active.first_byte_timeout.is_some()
+        && body::may_stream(api)
+        && !active.profile.times_every_request
+}
+
+fn has_body_of(head: &Head) -> bool {
+    matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH"))
 }
 
 fn is_readable_json(head: &Head) -> bool {

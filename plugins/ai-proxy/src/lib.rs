@@ -11,26 +11,36 @@
 //! | keys taken out of use, and their health checks | `failover`, `health` |
 //! | a failed request sent again | `retry`; `status` has the patterns |
 //! | a file put into every chat | `context` |
-//! | which model is asked for | `model_mapping` |
 //! | edits of a request body | `body` |
+//! | parameters that a configuration adds to requests | `custom_settings` |
+//! | the model in an upload | `form` |
+//! | which messages of a chat go upstream | `conversation` |
+//! | edits of an answer, whole or streamed | `answer` |
 //! | `/v1/models` answered from the configuration | `models` |
 
+mod answer;
 mod body;
 mod config;
 mod context;
+mod conversation;
 mod credential;
+mod custom_settings;
 mod failover;
 mod filter;
+mod form;
 mod health;
 mod keys;
-mod model_mapping;
 mod models;
 mod path;
 mod provider;
+#[cfg(not(target_arch = "wasm32"))]
+mod reference;
 mod retry;
 mod status;
 
 pub use config::Config;
 pub use filter::AiProxy;
+#[cfg(not(target_arch = "wasm32"))]
+pub use reference::reference;
 
 common::plugin!(AiProxy);

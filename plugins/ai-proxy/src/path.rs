@@ -54,9 +54,18 @@ pub(crate) struct Endpoint {
     pub(crate) query: Query,
 }
 
+impl Endpoint {
+    /// The same at another host, if one is named.
+    pub(crate) fn at(self, authority: &str) -> Self {
+        if authority.is_empty() { self } else { Self { authority: Some(authority.to_owned()), ..self } }
+    }
+}
+
 /// Where one API stands upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
+    /// As the vendor has it.
+    vendors: String,
     path: String,
     query: String,
     has_placeholders: bool,
@@ -110,6 +119,7 @@ impl Paths {
     fn route(&self, template: &str) -> Route {
         let (path, query) = path::split(template);
         Route {
+            vendors: path.to_owned(),
             path: self.prefixed(path),
             query: query.unwrap_or_default().to_owned(),
             has_placeholders: path.contains('{'),
@@ -134,6 +144,14 @@ impl Paths {
             (None, Others::UnknownSent) if api.is_none_or(passes_unlisted) => Way::Kept,
             (None, _) => Way::Refused,
         }
+    }
+
+    /// The API that a path names in the vendor's own way, and whether the path goes on behind that.
+    pub(crate) fn named_by_vendor(&self, path: &str) -> Option<(Api, bool)> {
+        let named =
+            self.routes.iter().filter(|(_, route)| !route.has_placeholders && path.contains(&route.vendors));
+        let (api, route) = named.max_by_key(|(_, route)| route.vendors.len())?;
+        Some((*api, !path.ends_with(&route.vendors)))
     }
 
     /// Whether the client would get nothing for `api` because nobody listed it, rather than by intent.
@@ -168,7 +186,7 @@ impl Paths {
         if route.has_model {
             let model = segment(places.value("model").unwrap_or(model));
             let (path, query_own) = (route.path.replace(MODEL, &model), route.query.replace(MODEL, &model));
-            let known = Route { path, query: query_own, has_model: false, ..*route };
+            let known = Route { path, query: query_own, has_model: false, ..route.clone() };
             return self.mapped(&known, places, query, "").into_owned().into();
         }
         let target = match route.has_placeholders {

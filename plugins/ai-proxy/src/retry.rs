@@ -7,25 +7,30 @@ use common::config::{ConfigError, Node, Section};
 use common::filter::{Callout, Env, Filter, LogLevel};
 use common::http::Head;
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use crate::credential;
 use crate::filter::AiProxy;
-use crate::status::StatusSet;
+use crate::status::{self, StatusSet};
 
 const MAX_RETRIES: u32 = 1;
 const RETRY_TIMEOUT: u64 = 60_000;
 /// Envoy gives up an answer to a callout that is larger than this.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
 
-/// `retryOnFailure`, as it is written. Zero stands for the default.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct RetrySettings {
-    enabled: bool,
-    max_retries: u32,
-    retry_timeout: u64,
-    retry_on_status: Vec<String>,
+common::settings! {
+    /// `retryOnFailure`, as it is written. Zero stands for the default.
+    #[derive(Debug)]
+    pub(crate) struct RetrySettings {
+        /// Switches it on.
+        enabled: bool,
+        /// Attempts beyond the first, each with a key of its own. Only a number larger than that of the keys lets a key
+        /// be used again, so that a single key is not tried twice unless you ask for it.
+        max_retries: u32 => MAX_RETRIES,
+        /// How long an attempt may take.
+        retry_timeout: u64 as "milliseconds" => RETRY_TIMEOUT,
+        /// As `failoverOnStatus`.
+        retry_on_status: Vec<String> => status::DEFAULT.map(str::to_owned).to_vec(),
+    }
 }
 
 /// When and how often a failed request is sent again.

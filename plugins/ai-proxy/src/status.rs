@@ -4,7 +4,7 @@ use common::config::{ConfigError, Node, Section};
 use regex_lite::Regex;
 
 /// What `failoverOnStatus` and `retryOnStatus` are without a word of the configuration.
-const DEFAULT: [&str; 2] = ["4.*", "5.*"];
+pub(crate) const DEFAULT: [&str; 2] = ["4.*", "5.*"];
 
 /// Which statuses count as failures. Success never does, whatever the patterns say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -265,8 +265,7 @@ fn bodies_that_are_not_json_pass_unread() {
             .header("content-type", kind)
             .chunks([b"\x00binary\xff".to_vec()])
     };
-    for kind in
-        ["multipart/form-data; boundary=b", "application/octet-stream", "application/grpc", "text/plain"]
+    for kind in ["multipart/mixed; boundary=b", "application/octet-stream", "application/grpc", "text/plain"]
     {
         assert_eq!(play(&config, upload(kind)).sent().body(), b"\x00binary\xff", "{kind}");
     }
@@ -367,4 +366,93 @@ fn a_rule_takes_a_provider_of_the_global_configuration_and_its_settings() {
     let played = play(config, script);
     assert_eq!(played.sent().header(":authority").as_deref(), Some("api.openai.com"));
     assert_eq!(played.sent().text(), stream);
+}
+
+#[test]
+fn more_compatible_vendors_are_reached_at_their_own_paths() {
+    let mapped = |kind: &str, more: &str| provider(kind, &format!(r#","modelMapping":{{"*":"X"}}{more}"#));
+    let chat = |query: &str| Script::post(&format!("/v1/chat/completions{query}"), r#"{"model":"m"}"#);
+    path("P-1", &mapped("baidu", ""), chat("?trace=7"), "/v2/chat/completions?trace=7");
+    path("baidu", &mapped("baidu", ""), post("/v1/embeddings"), "/v2/embeddings");
+    let original = mapped("baidu", r#","protocol":"original""#);
+    path("P-8", &original, post("/team-a/v2/chat/completions?z=1"), "/v2/chat/completions?z=1");
+    assert_eq!(play(&original, post("/team-a/v2/chat/completions")).sent().text(), CHAT, "P-8");
+    path("MM-5", &mapped("minimax", ""), chat("?t=1"), "/v1/text/chatcompletion_v2?t=1");
+    body("MM-5", &mapped("minimax", ""), chat(""), r#"{"model":"X"}"#);
+    let error = load_errors::<AiProxy>(&mapped("minimax", r#","minimaxApiType":"pro""#)).unwrap_err();
+    assert!(error.contains("provider.minimaxApiType"), "{error}");
+    let cloudflare = mapped("cloudflare", r#","cloudflareAccountId":"ac1""#);
+    path("OC-4", &cloudflare, chat(""), "/client/v4/accounts/ac1/ai/v1/chat/completions");
+    path("OC-4", &cloudflare, post("/v1/embeddings"), "/client/v4/accounts/ac1/ai/v1/embeddings");
+    let error = load_errors::<AiProxy>(&mapped("cloudflare", "")).unwrap_err();
+    assert!(error.contains("missing cloudflareAccountId"), "{error}");
+    path(
+        "ZP-4",
+        &mapped("zhipuai", r#","zhipuCodePlanMode":true"#),
+        post("/v1/embeddings"),
+        "/api/paas/v4/embeddings",
+    );
+    let thinking = |effort: &str| {
+        Script::post("/v1/chat/completions", format!(r#"{{"model":"m","thinking":7{effort}}}"#))
+    };
+    body("ZP-2", &mapped("zhipuai", ""), thinking(""), r#"{"model":"X","thinking":7}"#);
+    let off = r#"{"model":"X","thinking":{"type":"disabled"}}"#;
+    body("F-Z1", &mapped("zhipuai", ""), thinking(r#","reasoning_effort":"none""#), off);
+}
+
+#[test]
+fn doubao_is_told_what_it_does_not_know() {
+    let doubao = provider("doubao", r#","doubaoDomain":"ark.ap-southeast.bytepluses.com""#);
+    let images = |body: &str| Script::post("/v1/images/generations", body);
+    let played = play(&doubao, images(r#"{"prompt":"p"}"#));
+    assert_eq!(played.sent().header(":authority").as_deref(), Some("ark.ap-southeast.bytepluses.com"));
+    assert_eq!(played.sent().text(), r#"{"prompt":"p","watermark":false}"#);
+    path("images", &doubao, images("{}"), "/api/v3/images/generations");
+    body("images", &doubao, images(r#"{"watermark":true}"#), r#"{"watermark":true}"#);
+    let original = provider("doubao", r#","protocol":"original""#);
+    path("original", &original, post("/x/api/v3/chat/completions"), "/api/v3/chat/completions");
+    path(
+        "original",
+        &original,
+        post("/api/v3/contents/generations/tasks"),
+        "/api/v3/contents/generations/tasks",
+    );
+}
+
+#[test]
+fn coze_gets_what_the_client_sent() {
+    let original = provider("coze", r#","protocol":"original""#);
+    path("CZ-1", &original, post("/v3/chat?conversation_id=55"), "/v3/chat?conversation_id=55");
+    let mapped = provider("coze", r#","modelMapping":{"*":"M"}"#);
+    path("CZ-2", &mapped, post("/v1/chat/completions"), "/v1/chat/completions");
+    assert_eq!(play(&mapped, post("/v1/chat/completions")).sent().text(), CHAT, "CZ-2");
+}
+
+#[test]
+fn an_api_without_a_public_path_is_named_by_the_vendors_own() {
+    let more = r#","protocol":"original","firstByteTimeout":900,"customSettings":{"name":"a","value":1,"mode":"raw"},
+        "capabilities":{"qwen/v1/services/aigc":"/api/v1/services/aigc/","qwen/v1/tasks":"/api/v1/tasks/"}"#;
+    let config = provider("openai", more);
+    let image = "/api/v1/services/aigc/text2image/image-synthesis?x=1";
+    path("Wanxiang", &config, post(image), image);
+    body("Wanxiang", &config, Script::post(image, "{}"), r#"{"a":1}"#);
+    path("its tasks", &config, get("/api/v1/tasks/tk-1"), "/api/v1/tasks/tk-1");
+    body("nobody's", &config, Script::post("/api/v1/other", "{}"), "{}");
+}
+
+#[test]
+fn every_api_of_openai_goes_to_its_usual_place() {
+    let config = provider("openai", r#","basePath":"/ai""#);
+    let mut apis = 0;
+    for api in common::llm::api::Api::ALL.iter().filter(|api| api.name().starts_with("openai/")) {
+        let path_of = api.path().replace(['{', '}'], "");
+        path(api.name(), &config, get(&format!("/ai{path_of}?q=1")), &format!("{path_of}?q=1"));
+        apis += 1;
+    }
+    assert!(apis > 30, "{apis}");
+    let realtime =
+        get("/ai/v1/realtime?model=m").header("upgrade", "websocket").header("connection", "Upgrade");
+    path("realtime", &config, realtime, "/v1/realtime?model=m");
+    path("no name", &config, post("/ai/v1/uploads"), "/v1/uploads");
+    path("Anthropic's", &config, post("/ai/v1/messages/count_tokens"), "/v1/messages/count_tokens");
 }

@@ -146,6 +146,7 @@ fn w08_and_w09_a_wrong_configuration_is_refused() {
     not_loaded("W09", &oa(r#""protocol":"claude""#), "invalid protocol in config");
     not_loaded("regex", &oa(r#""modelMapping":{"~(":"x"}"#), "no regex");
     not_loaded("base path", &oa(r#""basePath":"/a","basePathHandling":"drop""#), "basePathHandling");
+    not_loaded("another's client", &oa(r#""claudeCodeMode":true"#), "provider.claudeCodeMode");
     not_loaded("token", &oa(r#""protocol":"","apiTokens":["a\nb"]"#), "no header may carry");
     not_loaded("type of a setting", &oa(r#""modelMapping":[]"#), "modelMapping");
     for kind in [
@@ -259,6 +260,10 @@ fn w26_to_w32_vendors_are_reached_where_they_are() {
     let error = refused("W27", &of("deepseek"), Script::post("/v1/responses", "{}"), 404);
     assert_eq!(error["error"]["code"], "unsupported_api", "W27");
     goes_to("W28", &of("deepseek"), get("/v1/models?limit=1"), "api.deepseek.com", "/v1/models?limit=1");
+    let cloudflare = single(r#"{"type":"cloudflare","apiTokens":["k"],"cloudflareAccountId":"acc"}"#);
+    refused("W29", &cloudflare, get("/v1/models"), 404);
+    let chats = "/client/v4/accounts/acc/ai/v1/chat/completions";
+    goes_to("W29, chat", &cloudflare, chat(), "api.cloudflare.com", chats);
 
     let config = oa(r#""capabilities":{"cohere/v1/rerank":"/rr","openai/v1/chatcompletions":"/c"}"#);
     let rerank = r#"{"model":"r","query":"q"}"#;
@@ -394,6 +399,73 @@ fn w43_only_chats_and_completions_are_asked_for_usage() {
 }
 
 #[test]
+fn w44_custom_settings_are_made_where_they_belong() {
+    let settings = r#""customSettings":[{"name":"max_tokens","value":5},
+        {"name":"temperature","value":0.1,"overwrite":false},{"name":"top_k","value":3},
+        {"name":"a.b","value":{"c":1},"mode":"raw"}]"#;
+    let config = oa(settings);
+    let before = CHAT.replace('}', r#","max_tokens":9,"temperature":0.9}"#).replacen(
+        r#","max_tokens":9,"temperature":0.9}"#,
+        "}",
+        1,
+    );
+    let text = sent("W44", &config, Script::post("/v1/chat/completions", &before), &[]);
+    let after = before.replace(":9,", ":5,");
+    assert_eq!(text, format!(r#"{},"a":{{"b":{{"c":1}}}}}}"#, after.strip_suffix('}').unwrap()), "W44");
+    let warnings = load_errors::<AiProxy>(&config).unwrap();
+    assert!(warnings.iter().any(|line| line.contains("provider.customSettings[2]")), "{warnings:?}");
+
+    body(
+        "every API",
+        &config,
+        "/v1/embeddings",
+        "{}",
+        r#"{"max_tokens":5,"temperature":0.1,"a":{"b":{"c":1}}}"#,
+    );
+    body(
+        "every API",
+        &config,
+        "/v1/moderations",
+        "{}",
+        r#"{"max_tokens":5,"temperature":0.1,"a":{"b":{"c":1}}}"#,
+    );
+    assert_eq!(sent("no JSON", &config, Script::post("/v1/moderations", "text"), &[]), "text");
+    assert_eq!(sent("no API", &config, Script::post("/v1/zzz", "{}"), &[]), "{}");
+    refused("no JSON", &config, Script::post("/v1/chat/completions", "text"), 400);
+    let chosen =
+        oa(r#""modelMapping":{"*":"X"},"customSettings":{"name":"model","value":"big","mode":"raw"}"#);
+    body("before the mapping", &chosen, "/v1/chat/completions", "{}", r#"{"model":"X"}"#);
+}
+
+#[test]
+fn w44_custom_settings_of_a_protocol_have_its_names() {
+    let settings = |kind: &str, more: &str| {
+        single(&format!(
+            r#"{{"type":"{kind}","apiTokens":["k"],"protocol":"original","customSettings":[{{"name":"max_tokens","value":5}}{more}]}}"#
+        ))
+    };
+    body("baidu", &settings("baidu", ""), "/v2/chat/completions", "{}", r#"{"max_output_tokens":5}"#);
+    body(
+        "minimax",
+        &settings("minimax", ""),
+        "/v1/text/chatcompletion_v2",
+        "{}",
+        r#"{"tokens_to_generate":5}"#,
+    );
+    let raw = settings("groq", r#",{"name":"seed","value":null,"mode":"raw"}"#);
+    body("raw", &raw, "/openai/v1/chat/completions", r#"{"model":"m"}"#, r#"{"model":"m","seed":null}"#);
+    let generic = single(r#"{"type":"generic","customSettings":[{"name":"x","value":1,"mode":"raw"}]}"#);
+    body("generic", &generic, "/v1/chat/completions", r#"{"stream":true}"#, r#"{"stream":true,"x":1}"#);
+    let lost = oa(
+        r#""customSettings":[{"name":"max_tokens"},{"value":1,"mode":"raw"},{"name":"a..b","value":1,"mode":"raw"}]"#,
+    );
+    let warnings = load_errors::<AiProxy>(&lost).unwrap();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert_eq!(sent("nothing left", &lost, Script::post("/v1/embeddings", "{ }"), &[]), "{ }");
+    not_loaded("no object", &oa(r#""customSettings":[5]"#), "provider.customSettings[0]");
+}
+
+#[test]
 fn w45_developer_is_called_system_and_nothing_else_is_lost() {
     let before = r#"{"temperature":0,"foo":1,"stop":"END","messages":[{"role":"developer","content":"developer"},
         {"content":[],"role":"user"},{"role" : "developer"},7,{"role":5}]}"#;
@@ -406,6 +478,155 @@ fn w45_developer_is_called_system_and_nothing_else_is_lost() {
     }
     let azure = single(r#"{"type":"azure","apiTokens":["k"],"azureServiceUrl":"https://r?api-version=1"}"#);
     assert_eq!(sent("W45, azure", &azure, Script::post(path, before), &[]), before);
+}
+
+#[test]
+fn w46_and_w47_neighbours_of_one_role_become_one_message() {
+    let config = oa(r#""mergeConsecutiveMessages":true"#);
+    let merged = |case: &str, before: &str, after: &str| {
+        let chat = |messages: &str| format!(r#"{{"messages":[{messages}],"temperature":0}}"#);
+        let text = sent(case, &config, Script::post("/v1/chat/completions", chat(before)), &[]);
+        assert_eq!(text, chat(after), "{case}");
+    };
+    let x = r#"{"role":"assistant","content":"x"}"#;
+    merged(
+        "W46",
+        &[r#"{"role":"user","content":"a"},{"role":"user","content":"b"}"#, x].join(","),
+        &[r#"{"role":"user","content":"a\n\nb"}"#, x].join(","),
+    );
+    let image = r#"{"type":"image_url","image_url":{"url":"u"}}"#;
+    let calls = r#"{"role":"assistant","content":null,"tool_calls":[{"id":"t"}]}"#;
+    let text = |text: &str| format!(r#"{{"type":"text","text":"{text}"}}"#);
+    let parts = format!(r#"{{"role":"user","content":[{}, {image}]}}"#, text("b"));
+    let together = format!(r#"{{"role":"user","content":[{},{}, {image}]}}"#, text("a"), text("b"));
+    merged(
+        "W47",
+        &[r#"{"role":"user","content":"a"}"#, &parts, x, calls].join(","),
+        &[together.as_str(), x, calls].join(","),
+    );
+    merged(
+        "no neighbours",
+        &[x, r#"{"role":"user"}"#, x].join(" ,"),
+        &[x, r#"{"role":"user"}"#, x].join(" ,"),
+    );
+}
+
+#[test]
+fn w48_and_w49_a_command_ends_what_was_said_before() {
+    let config = oa(r#""contextCleanupCommands":["/clear",""]"#);
+    let user = |content: &str| format!(r#"{{"role":"user","content":{content}}}"#);
+    let chat = |messages: &[&str]| format!(r#"{{"messages":[{}],"n":0}}"#, messages.join(","));
+    let left = |case: &str, before: &[&str], after: &[&str]| {
+        let text = sent(case, &config, Script::post("/v1/chat/completions", chat(before)), &[]);
+        assert_eq!(text, chat(after), "{case}");
+    };
+    let system = r#"{"role":"system","content":"S"}"#;
+    let (a, b, clear) = (user(r#""a""#), user(r#""b""#), user(r#""/clear""#));
+    left("W48", &[system, &a, &clear, &b], &[system, &b]);
+    let parts = user(r#"[{"type":"text","text":"/clear"}]"#);
+    left("W49", &[&parts, &b], &[&b]);
+    let error =
+        refused("nothing left", &config, Script::post("/v1/chat/completions", chat(&[&a, &clear])), 400);
+    assert_eq!(error["error"]["message"], "no message left after context cleanup");
+    let all = oa(r#""contextCleanupCommands":"/new","hiclawMode":true"#);
+    let messages = chat(&[&user(r#""/new""#), &a, &b]);
+    let text = sent("hiclaw", &all, Script::post("/v1/chat/completions", messages), &[]);
+    assert_eq!(text, chat(&[&user(r#""a\n\nb""#)]), "hiclaw");
+}
+
+/// A form with these fields, between two that hold anything.
+fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = String::from(
+        "--XX\r\nContent-Type: image/png\r\ncontent-disposition: form-data; name=\"image\"; filename=\"model\"\r\n\r\n\u{0}\r\n--X\r\n",
+    );
+    for (name, value) in fields {
+        form.push_str(&format!("\r\n--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}"));
+    }
+    form + "\r\n--XX\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\n2\r\n--XX--\r\n"
+}
+
+fn upload(path: &str, body: &str, step: usize) -> Script {
+    Script::request("POST", path)
+        .header("content-type", "multipart/form-data; boundary=XX")
+        .header("content-length", body.len().to_string())
+        .chunks(body.as_bytes().chunks(step).map(<[u8]>::to_vec))
+}
+
+#[test]
+fn w52_to_w54_the_model_in_a_form_is_mapped() {
+    let mapped = oa(r#""modelMapping":{"a":"b"}"#);
+    let any = oa(r#""modelMapping":{"*":"b"}"#);
+    let paths =
+        ["/v1/images/edits", "/v1/images/variations", "/v1/audio/transcriptions", "/v1/audio/translations"];
+    for path in paths {
+        for step in [1, 7, 10_000] {
+            let spaced = form(&[("model", " a ")]);
+            let played = play(&mapped, upload(path, &spaced, step));
+            assert_eq!(played.sent().text(), form(&[("model", "b")]), "W52: {path} by {step}");
+            assert_eq!(
+                played.sent().header("content-length"),
+                None,
+                "W52: its length is not known beforehand"
+            );
+            let added = play(&any, upload(path, &form(&[]), step));
+            let closing = "\r\n--XX--\r\n";
+            let part = "\r\n--XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nb";
+            assert_eq!(
+                added.sent().text(),
+                form(&[]).replace(closing, &[part, closing].concat()),
+                "W53: {path} by {step}"
+            );
+        }
+    }
+    let kept = form(&[("model", " c ")]);
+    assert_eq!(sent("W52, not mapped", &mapped, upload(paths[0], &kept, 5), &[]), kept);
+    let twice = form(&[("model", "a"), ("model", "a")]);
+    assert_eq!(sent("twice", &mapped, upload(paths[0], &twice, 5), &[]), twice.replace("\r\na", "\r\nb"));
+    let setting = oa(r#""customSettings":[{"name":"x","value":1,"mode":"raw"}],"modelMapping":{"a":"b"}"#);
+    let with = form(&[("model", "a")]);
+    assert_eq!(sent("W54", &setting, upload(paths[0], &with, 99), &[]), form(&[("model", "b")]), "W54");
+    let length = with.len().to_string();
+    let text =
+        sent("nothing to map", &single(OA), upload(paths[0], &with, 99), &[("content-length", &length)]);
+    assert_eq!(text, with);
+    let json = Script::post("/v1/images/edits", r#"{"model":"a"}"#);
+    assert_eq!(sent("JSON", &mapped, json, &[]), r#"{"model":"b"}"#);
+    assert_eq!(sent("other uploads", &mapped, upload("/v1/files", "no form", 3), &[]), "no form");
+}
+
+#[test]
+fn what_is_no_form_is_refused() {
+    let mapped = oa(r#""modelMapping":{"a":"b"}"#);
+    let good = form(&[("model", "a")]);
+    for (case, body) in
+        [("unclosed", good.replace("XX--", "XX-")), ("no form", "oops".into()), ("empty", String::new())]
+    {
+        let error = refused(case, &mapped, upload("/v1/images/edits", &body, 50).header("x", "y"), 400);
+        assert_eq!(error["error"]["code"], "invalid_multipart", "{case}");
+    }
+    let nameless = upload("/v1/images/edits", &good, 50)
+        .without("content-type")
+        .header("content-type", "multipart/form-data");
+    let error = refused("no boundary", &single(OA), nameless, 400);
+    assert!(error["error"]["message"].as_str().unwrap().contains("missing multipart boundary"));
+}
+
+#[test]
+fn a_form_is_held_where_the_path_names_its_model() {
+    let azure = single(
+        r#"{"type":"azure","apiTokens":["k"],"azureServiceUrl":"https://r?api-version=1","modelMapping":{"a":"dep"}}"#,
+    );
+    let body = form(&[("model", "a")]);
+    let path = "/openai/deployments/dep/audio/transcriptions?api-version=1";
+    let length = form(&[("model", "dep")]).len().to_string();
+    let text = sent(
+        "azure",
+        &azure,
+        upload("/v1/audio/transcriptions", &body, 9),
+        &[(":path", path), ("content-length", &length)],
+    );
+    assert_eq!(text, form(&[("model", "dep")]));
+    refused("azure", &azure, upload("/v1/audio/transcriptions", "oops", 9), 400);
 }
 
 #[test]
@@ -426,6 +647,20 @@ fn w55_a_consumer_stays_with_a_key_where_the_vendor_keeps_state() {
     let who =
         Script::post("/v1/responses", "{}").random(1).header("x-who", "bob").header("x-consumer", "svc-1");
     sent("W55, named", named, who, &[("authorization", "Bearer t2")]);
+}
+
+#[test]
+fn w56_and_w57_oddities_of_zhipuai_and_doubao() {
+    let zhipu =
+        single(r#"{"type":"zhipuai","apiTokens":["k"],"zhipuCodePlanMode":true,"zhipuDomain":"api.z.ai"}"#);
+    let effort = Script::post("/v1/chat/completions", r#"{"model":"m","reasoning_effort":"low"}"#);
+    let text = goes_to("W56", &zhipu, effort, "api.z.ai", "/api/coding/paas/v4/chat/completions");
+    assert_eq!(text, r#"{"model":"m","thinking":{"type":"enabled"}}"#, "W56");
+    let doubao = single(r#"{"type":"doubao","apiTokens":["k"]}"#);
+    let responses =
+        Script::post("/v1/responses", r#"{"tool_choice":"auto","parallel_tool_calls":true,"model":"m"}"#);
+    let text = goes_to("W57", &doubao, responses, "ark.cn-beijing.volces.com", "/api/v3/responses");
+    assert_eq!(text, r#"{"model":"m"}"#, "W57");
 }
 
 #[test]
@@ -486,6 +721,133 @@ fn w84_a_stream_passes_with_its_bytes_and_borders() {
         Some("gzip"),
         "nobody here reads the answer"
     );
+}
+
+/// What a client gets of a stream that comes in these pieces.
+#[track_caller]
+fn streamed(case: &str, provider: &str, pieces: &[&str]) -> String {
+    let script = Script::post("/v1/chat/completions", r#"{"stream":true}"#);
+    let pieces = pieces.iter().map(|piece| piece.as_bytes().to_vec());
+    let script = script.answered(200, &[("content-type", "text/event-stream")], pieces);
+    let played = common::testkit::play::<AiProxy>(&single(provider), script);
+    assert_eq!(played.sent().header("accept-encoding"), None, "{case}");
+    played.client.unwrap_or_else(|| panic!("{case}")).text()
+}
+
+#[test]
+fn w85_to_w88_events_are_read_whole_and_written_whole() {
+    let moonshot = r#"{"type":"moonshot","apiTokens":["k"]}"#;
+    let usage = r#"data: {"choices":[{"index":0,"delta":{},"usage":{"total_tokens":3}}]}"#;
+    let lifted = r#"data: {"choices":[{"index":0,"delta":{}}],"usage":{"total_tokens":3}}"#;
+    assert_eq!(
+        streamed("W85", moonshot, &[&format!("event: x\nid: 1\n{usage}\n\nda"), "ta: [DONE]\n\n"]),
+        format!("event: x\nid: 1\n{lifted}\n\ndata: [DONE]\n\n")
+    );
+    let joined = ": keepalive\n\ndata: {\"a\":1}\ndata: {\"b\":2}\n\n";
+    assert_eq!(streamed("W86", moonshot, &[joined, "data: [DONE]\n\n"]), format!("{joined}data: [DONE]\n\n"));
+    assert_eq!(
+        streamed("W87", moonshot, &["garbage\n\ndata: {\"a\":1}\n\n", "data: [DONE]\n\n"]),
+        "data: {\"a\":1}\n\ndata: [DONE]\n\n"
+    );
+    assert_eq!(
+        streamed("W88", moonshot, &["data: {\"a\":1}\n\ndata: [DONE]"]),
+        "data: {\"a\":1}\n\ndata: [DONE]\n\n"
+    );
+}
+
+fn delta(delta: &str, finish: &str) -> String {
+    format!(
+        "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+    )
+}
+
+#[test]
+fn w89_and_w90_thinking_goes_where_the_mode_says() {
+    let events = |deltas: &[&str]| deltas.iter().map(|text| delta(text, "null")).collect::<String>();
+    let vendors = events(&[
+        r#"{"reasoning_content":"R1"}"#,
+        r#"{"reasoning_content":"R2"}"#,
+        r#"{"content":"A"}"#,
+        r#"{"content":"B"}"#,
+    ]);
+    let end = [delta("{}", "\"stop\""), "data: [DONE]\n\n".into()].concat();
+    let mode =
+        |mode: &str| format!(r#"{{"type":"baichuan","apiTokens":["k"],"reasoningContentMode":"{mode}"}}"#);
+    let joined = events(&[
+        r#"{"content":"<think>R1"}"#,
+        r#"{"content":"R2"}"#,
+        r#"{"content":"</think>\nA"}"#,
+        r#"{"content":"B"}"#,
+    ]);
+    assert_eq!(streamed("W89", &mode("concat"), &[&vendors, &end]), [joined, end.clone()].concat());
+    let kept = events(&[r#"{"content":"A"}"#, r#"{"content":"B"}"#]);
+    assert_eq!(streamed("W90", &mode("Ignore"), &[&vendors, &end]), [kept, end.clone()].concat());
+    let warnings = load_errors::<AiProxy>(&single(&mode("hide"))).unwrap();
+    assert!(warnings.iter().any(|line| line.contains("provider.reasoningContentMode")), "{warnings:?}");
+}
+
+#[test]
+fn w91_and_w92_thinking_stands_in_for_an_empty_answer() {
+    let answer = br#"{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"","reasoning_content":"R"},"finish_reason":"stop"}],"x":0}"#;
+    for kind in ["vllm", "openai"] {
+        let config =
+            single(&format!(r#"{{"type":"{kind}","apiTokens":["k"],"promoteThinkingOnEmpty":true}}"#));
+        let headers = [("content-type", "application/json"), ("content-length", "154")];
+        let played =
+            common::testkit::play::<AiProxy>(&config, chat().answered(200, &headers, [answer.to_vec()]));
+        let client = played.client.unwrap();
+        let promoted = r#"{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"R"},"finish_reason":"stop"}],"x":0}"#;
+        assert_eq!(client.text(), promoted, "W91, W92: {kind}");
+        assert_eq!(client.header("content-length"), Some(promoted.len().to_string()), "W91, W92: {kind}");
+    }
+}
+
+#[test]
+fn w93_and_w94_thinking_without_an_answer_comes_before_the_end() {
+    let vllm = r#"{"type":"vllm","promoteThinkingOnEmpty":true}"#;
+    let promoted = |text: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null,\"logprobs\":null}}],\"created\":null,\"model\":null,\"object\":\"chat.completion.chunk\",\"usage\":null}}\n\n"
+        )
+    };
+    let first = delta(r#"{"role":"assistant","reasoning_content":"R1"}"#, "null");
+    let second = delta(r#"{"reasoning_content":"R2"}"#, "null");
+    let end = [delta("{}", "\"stop\""), "data: [DONE]\n\n".into()].concat();
+    let role = delta(r#"{"role":"assistant"}"#, "null");
+    assert_eq!(
+        streamed("W93", vllm, &[&first, &second, &end]),
+        [role.clone(), delta("{}", "null"), promoted("R1R2"), end.clone()].concat()
+    );
+    assert_eq!(streamed("W94", vllm, &[&first, &end, ""]), [role, promoted("R1"), end].concat());
+}
+
+#[test]
+fn answers_that_are_no_success_or_no_json_pass_as_they_are() {
+    let config = oa(r#""reasoningContentMode":"ignore""#);
+    for (status, kind, encoding) in [
+        (500, "application/json", ""),
+        (200, "text/plain", ""),
+        (201, "application/json", ""),
+        (200, "application/json", "br"),
+    ] {
+        let mut headers = vec![("content-type", kind), ("content-length", "4")];
+        headers.extend((!encoding.is_empty()).then_some(("content-encoding", encoding)));
+        let script = chat().answered(status, &headers, [b"oops".to_vec()]);
+        let client = common::testkit::play::<AiProxy>(&config, script).client.unwrap();
+        assert_eq!(client.text(), "oops", "{status} {kind} {encoding}");
+    }
+    let unreadable = chat().answered(200, &[("content-type", "application/json")], [b"oops".to_vec()]);
+    assert_eq!(common::testkit::play::<AiProxy>(&config, unreadable).replied().status, 502);
+    let error = chat().answered(
+        200,
+        &[("content-type", "application/json")],
+        [br#"{"error":{"message":"no"}}"#.to_vec()],
+    );
+    let played = common::testkit::play::<AiProxy>(&config, error);
+    assert_eq!(played.replied().status, 502);
+    assert!(String::from_utf8_lossy(&played.replied().body).contains(r#""message":"no""#));
+    let other = Script::post("/v1/embeddings", "{}").header("accept-encoding", "br");
+    sent("no chat", &config, other, &[("accept-encoding", "br")]);
 }
 
 #[test]

@@ -194,18 +194,25 @@ impl Host for StillHost {
         Ok(())
     }
 
-    fn body(&self, body: Body, max: usize) -> Result<Vec<u8>, HostError> {
+    fn body(&self, body: Body, start: usize, max: usize) -> Result<Vec<u8>, HostError> {
         self.called(format_args!("body {body:?}"));
         let bytes = match body {
             Body::Request => &self.request_body,
             Body::Response => &self.response_body,
             Body::Call => return Err(HostError::NotFound),
         };
-        Ok(bytes[..bytes.len().min(max)].to_vec())
+        let rest = bytes.get(start..).unwrap_or_default();
+        Ok(rest[..rest.len().min(max)].to_vec())
     }
 
     fn replace_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
         self.called(format_args!("replace_body {body:?}"));
+        black_box((body, bytes));
+        Ok(())
+    }
+
+    fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError> {
+        self.called(format_args!("append_body {body:?}"));
         black_box((body, bytes));
         Ok(())
     }

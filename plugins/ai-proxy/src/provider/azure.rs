@@ -2,7 +2,6 @@
 
 use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::custom_url::{CustomUrl, rebased};
 use super::{Auth, Endpoint, Others, Profile, Provider, Query, openai};
@@ -12,7 +11,7 @@ pub(super) static PROFILE: Profile = Profile {
     others: Others::Refused,
     keeps_original_path: true,
     knows_developer: true,
-    load: super::own::<Azure>,
+    settings: super::own::<Azure>(),
     ..Profile::new(
         "azure",
         "",
@@ -54,10 +53,13 @@ pub(super) static PROFILE: Profile = Profile {
     )
 };
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Azure {
-    azure_service_url: String,
+common::settings! {
+    struct Azure {
+        /// Required, with `?api-version=…` unless it ends in `/openai/v1`. The host alone: deployments are named by the
+        /// (mapped) model. `…/openai/deployments/<name>`: this deployment. Any longer path: this very path for every
+        /// request.
+        azure_service_url: String,
+    }
 }
 
 impl Provider for Azure {

@@ -2,13 +2,12 @@
 //! header for the key: <https://api-docs.deepseek.com/guides/anthropic_api>.
 
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::{Auth, Profile, Provider};
 
 pub(super) static PROFILE: Profile = Profile {
     keeps_original_path: true,
-    load: super::own::<DeepSeek>,
+    settings: super::own::<DeepSeek>(),
     ..Profile::new(
         "deepseek",
         "api.deepseek.com",
@@ -21,8 +20,9 @@ pub(super) static PROFILE: Profile = Profile {
     )
 };
 
-#[derive(Deserialize)]
-struct DeepSeek {}
+common::settings! {
+    struct DeepSeek {}
+}
 
 impl Provider for DeepSeek {
     fn profile(&self) -> &'static Profile {

@@ -2,7 +2,6 @@
 
 use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::{Endpoint, Keyless, Others, Profile, Provider};
 
@@ -11,15 +10,15 @@ pub(super) static PROFILE: Profile = Profile {
     others: Others::Sent,
     keeps_original_path: true,
     times_every_request: true,
-    load: super::own::<Generic>,
+    settings: super::own::<Generic>(),
     ..Profile::new("generic", "", &[])
 };
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Generic {
-    /// Empty: the client's stays.
-    generic_host: String,
+common::settings! {
+    struct Generic {
+        /// The host that is sent upstream; without it the client's stays.
+        generic_host: String,
+    }
 }
 
 impl Provider for Generic {

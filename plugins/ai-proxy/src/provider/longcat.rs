@@ -2,14 +2,13 @@
 
 use common::json::{Object, Patch};
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::response_format::ResponseFormat;
 use super::{Profile, Provider};
 
 pub(super) static PROFILE: Profile = Profile {
     keeps_original_path: true,
-    load: super::own::<LongCat>,
+    settings: super::own::<LongCat>(),
     ..Profile::new(
         "longcat",
         "api.longcat.chat",
@@ -23,10 +22,11 @@ pub(super) static PROFILE: Profile = Profile {
     )
 };
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct LongCat {
-    response_json_schema: Option<ResponseFormat>,
+common::settings! {
+    struct LongCat {
+        /// The `response_format` of every chat.
+        response_json_schema: Option<ResponseFormat>,
+    }
 }
 
 impl Provider for LongCat {

@@ -1,10 +1,11 @@
 //! The vendors: what every one of them has, and the registry. One file each.
 
+use common::config::reference::Documented;
+#[cfg(not(target_arch = "wasm32"))]
+use common::config::reference::Key;
 use common::config::{ConfigError, Node, Section};
 use common::json::{Object, Patch};
 use common::llm::api::Api;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::config::Settings;
 use crate::credential::{Auth, Keyless};
@@ -13,14 +14,19 @@ use crate::path::{Endpoint, Others, Query};
 mod ai360;
 mod azure;
 mod baichuan;
+mod baidu;
+mod cloudflare;
+mod coze;
 mod custom_url;
 mod deepseek;
+mod doubao;
 mod fireworks;
 mod generic;
 mod github;
 mod grok;
 mod groq;
 mod longcat;
+mod minimax;
 mod mistral;
 mod moonshot;
 mod ollama;
@@ -31,19 +37,25 @@ mod stepfun;
 mod together_ai;
 mod vllm;
 mod yi;
+mod zhipuai;
 
 /// Every vendor there is, one line each.
 static PROFILES: &[&Profile] = &[
     &ai360::PROFILE,
     &azure::PROFILE,
     &baichuan::PROFILE,
+    &baidu::PROFILE,
+    &cloudflare::PROFILE,
+    &coze::PROFILE,
     &deepseek::PROFILE,
+    &doubao::PROFILE,
     &fireworks::PROFILE,
     &generic::PROFILE,
     &github::PROFILE,
     &grok::PROFILE,
     &groq::PROFILE,
     &longcat::PROFILE,
+    &minimax::PROFILE,
     &mistral::PROFILE,
     &moonshot::PROFILE,
     &ollama::PROFILE,
@@ -53,6 +65,7 @@ static PROFILES: &[&Profile] = &[
     &together_ai::PROFILE,
     &vllm::PROFILE,
     &yi::PROFILE,
+    &zhipuai::PROFILE,
 ];
 
 /// The vendor of a config's `type`.
@@ -85,6 +98,22 @@ pub(crate) trait Provider {
 
     /// The vendor's own edits of a request body, before the model is mapped.
     fn edit(&self, _api: Api, _body: &Object<'_>, _patch: &mut Patch<'_>) {}
+
+    /// Whether a streamed chat of this vendor is not quite OpenAI's, so that [`Provider::edit_chunk`] is to see
+    /// each of its chunks.
+    fn edits_chunks(&self) -> bool {
+        false
+    }
+
+    /// Makes a chunk of a streamed chat OpenAI's.
+    fn edit_chunk(&self, _chunk: &Object<'_>, _patch: &mut Patch<'_>) {}
+}
+
+/// Settings of one vendor: how a provider object that has them is read, and what the README says of them.
+pub(crate) struct Own {
+    load: Load,
+    #[cfg(not(target_arch = "wasm32"))]
+    keys: &'static [Key],
 }
 
 /// Reads a provider object: the settings of every provider, and the vendor itself.
@@ -109,7 +138,7 @@ pub(crate) struct Profile {
     pub(crate) knows_developer: bool,
     /// `firstByteTimeout` goes with every request, streamed or not.
     pub(crate) times_every_request: bool,
-    pub(crate) load: Load,
+    pub(crate) settings: Own,
 }
 
 impl Profile {
@@ -125,8 +154,21 @@ impl Profile {
             keeps_original_path: false,
             knows_developer: false,
             times_every_request: false,
-            load: plain,
+            settings: Own {
+                load: plain,
+                #[cfg(not(target_arch = "wasm32"))]
+                keys: &[],
+            },
         }
+    }
+
+    /// Reads a provider object of this vendor.
+    pub(crate) fn load(
+        &'static self,
+        section: &mut Section<'_>,
+        node: &Node<'_>,
+    ) -> Result<Loaded, ConfigError> {
+        (self.settings.load)(self, section, node)
     }
 
     /// Where the vendor is reached if no setting says otherwise.
@@ -144,13 +186,14 @@ impl Profile {
 /// A vendor without settings of its own.
 struct Plain(&'static Profile);
 
-#[derive(Deserialize)]
-struct NoSettings {}
-
 impl Provider for Plain {
     fn profile(&self) -> &'static Profile {
         self.0
     }
+}
+
+common::settings! {
+    struct NoSettings {}
 }
 
 fn plain(
@@ -162,13 +205,27 @@ fn plain(
     Ok((settings, Box::new(Plain(profile))))
 }
 
-/// The loader of a vendor whose settings are its provider.
-fn own<P>(_: &'static Profile, section: &mut Section<'_>, node: &Node<'_>) -> Result<Loaded, ConfigError>
-where
-    P: Provider + DeserializeOwned + 'static,
-{
-    let (settings, provider) = section.read_pair::<Settings, P>(node)?;
-    Ok((settings, Box::new(provider)))
+/// A vendor whose settings are its provider.
+const fn own<P: Provider + Documented + 'static>() -> Own {
+    fn load<P: Provider + Documented + 'static>(
+        _: &'static Profile,
+        section: &mut Section<'_>,
+        node: &Node<'_>,
+    ) -> Result<Loaded, ConfigError> {
+        let (settings, provider) = section.read_pair::<Settings, P>(node)?;
+        Ok((settings, Box::new(provider)))
+    }
+    Own {
+        load: load::<P>,
+        #[cfg(not(target_arch = "wasm32"))]
+        keys: P::KEYS,
+    }
+}
+
+/// The settings of single vendors, by their `type`.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn keys() -> Vec<(&'static str, &'static [Key])> {
+    PROFILES.iter().map(|profile| (profile.kind, profile.settings.keys)).collect()
 }
 
 #[cfg(test)]

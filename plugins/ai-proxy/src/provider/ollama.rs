@@ -2,7 +2,6 @@
 
 use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::{Endpoint, Keyless, Others, Profile, Provider};
 
@@ -10,7 +9,7 @@ pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::AsSent,
     others: Others::Sent,
     keeps_original_path: true,
-    load: super::own::<Ollama>,
+    settings: super::own::<Ollama>(),
     ..Profile::new(
         "ollama",
         "",
@@ -23,11 +22,13 @@ pub(super) static PROFILE: Profile = Profile {
     )
 };
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Ollama {
-    ollama_server_host: String,
-    ollama_server_port: u16,
+common::settings! {
+    struct Ollama {
+        /// Required.
+        ollama_server_host: String,
+        /// Required.
+        ollama_server_port: u16,
+    }
 }
 
 impl Provider for Ollama {

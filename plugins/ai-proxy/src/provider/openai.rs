@@ -4,7 +4,6 @@
 use common::config::{ConfigError, Node, Section};
 use common::json::{Object, Patch};
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::response_format::ResponseFormat;
 use super::{Endpoint, Keyless, Others, Profile, Provider, custom_url};
@@ -12,7 +11,7 @@ use super::{Endpoint, Keyless, Others, Profile, Provider, custom_url};
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::ClientKey,
     others: Others::Sent,
-    load: super::own::<OpenAi>,
+    settings: super::own::<OpenAi>(),
     ..Profile::new(
         "openai",
         "api.openai.com",
@@ -80,11 +79,15 @@ const NAMED: &[&str] = &[
     "/videos",
 ];
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct OpenAi {
-    openai_custom_url: String,
-    response_json_schema: Option<ResponseFormat>,
+common::settings! {
+    struct OpenAi {
+        /// A base (`https://host/api/v3`), under which APIs stand as under `/v1` at OpenAI, or the URL of one API
+        /// (`https://host/x/chat/completions`), from which the base of the others follows. **`https://host` alone means
+        /// `/chat/completions`, without `/v1`.**
+        openai_custom_url: String,
+        /// The `response_format` of every chat.
+        response_json_schema: Option<ResponseFormat>,
+    }
 }
 
 impl Provider for OpenAi {

@@ -2,13 +2,12 @@
 
 use common::json::{Object, Patch};
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::{Profile, Provider};
 
 pub(super) static PROFILE: Profile = Profile {
     keeps_original_path: true,
-    load: super::own::<OpenRouter>,
+    settings: super::own::<OpenRouter>(),
     ..Profile::new(
         "openrouter",
         "openrouter.ai",
@@ -16,8 +15,9 @@ pub(super) static PROFILE: Profile = Profile {
     )
 };
 
-#[derive(Deserialize)]
-struct OpenRouter {}
+common::settings! {
+    struct OpenRouter {}
+}
 
 impl Provider for OpenRouter {
     fn profile(&self) -> &'static Profile {

@@ -1,5 +1,6 @@
 //! `responseJsonSchema`: the `response_format` that every chat is to be answered in.
 
+use common::config::reference::Setting;
 use common::json::{Object, Patch};
 use common::llm::api::Api;
 use serde::de::Error;
@@ -7,6 +8,10 @@ use serde::{Deserialize, Deserializer};
 
 /// The JSON text of an object.
 pub(super) struct ResponseFormat(Vec<u8>);
+
+impl Setting for ResponseFormat {
+    const KIND: &'static str = "object";
+}
 
 impl<'de> Deserialize<'de> for ResponseFormat {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

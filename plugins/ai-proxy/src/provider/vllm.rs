@@ -2,14 +2,13 @@
 
 use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
-use serde::Deserialize;
 
 use super::{Endpoint, Keyless, Profile, Provider, custom_url};
 
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::ClientKeyIfAny,
     keeps_original_path: true,
-    load: super::own::<Vllm>,
+    settings: super::own::<Vllm>(),
     ..Profile::new(
         "vllm",
         "vllm-service.cluster.local",
@@ -27,11 +26,13 @@ pub(super) static PROFILE: Profile = Profile {
 /// Ends of `vllmCustomUrl` that name one API.
 const NAMED: &[&str] = &["/completions", "/rerank", "/embeddings", "/models"];
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Vllm {
-    vllm_server_host: String,
-    vllm_custom_url: String,
+common::settings! {
+    struct Vllm {
+        /// A host, with a port or without.
+        vllm_server_host: String,
+        /// A URL, as `openaiCustomUrl`. It wins over `vllmServerHost`.
+        vllm_custom_url: String,
+    }
 }
 
 impl Provider for Vllm {

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Secret, Section};
 use common::filter::{
-    CallAnswer, Callout, End, Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody,
-    ResponseCx, Shared, Start, StreamCx, TickCx,
+    CallAnswer, Callout, End, Env, Filter, Flow, Growth, LogLevel, MetricKind, RequestBody, RequestCx,
+    ResponseBody, ResponseCx, Shared, Start, StreamCx, TickCx,
 };
 use common::http::{Fault, LocalReply};
 use serde::Deserialize;
@@ -21,6 +21,12 @@ common::plugin!(Probe);
 pub struct Config {
     /// Take the request body whole, up to this many bytes.
     request_limit: Option<usize>,
+    /// Watch the request body grow until it holds this text, then let it go.
+    request_until: Option<String>,
+    /// Let a request body over the limit pass.
+    request_passes: bool,
+    /// Rewrite the request body as it comes: `x` becomes `xx`, `-` goes, `!` is a fault.
+    request_chunks: bool,
     /// Replace the request body.
     request_body: Option<NewBody>,
     /// Set on the request; an empty value removes the header.
@@ -174,6 +180,8 @@ impl Filter for Probe {
         }
         edit(cx.head, &config.request_headers);
         let body = match config.request_limit {
+            _ if config.request_chunks => RequestBody::Chunks,
+            Some(limit) if config.request_until.is_some() => RequestBody::Watched { limit },
             Some(limit) => RequestBody::Whole { limit },
             None => RequestBody::Pass,
         };
@@ -186,6 +194,44 @@ impl Filter for Probe {
             Some(call) => Ok(Flow::Call(call.callout())),
             None => Ok(send(self.config.request_body.as_ref().filter(|_| cx.has_body))),
         }
+    }
+
+    fn request_growing(&mut self, cx: &mut RequestCx<'_>, so_far: &[u8]) -> Result<Growth, Fault> {
+        let until = self.config.request_until.as_deref().unwrap_or_default();
+        if !String::from_utf8_lossy(so_far).contains(until) {
+            return Ok(Growth::Wait);
+        }
+        cx.head.set("x-seen", so_far.len().to_string());
+        Ok(Growth::Release)
+    }
+
+    fn request_chunk(
+        &mut self,
+        _: &StreamCx<'_>,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        for byte in chunk {
+            match byte {
+                b'x' => out.extend_from_slice(b"xx"),
+                b'-' => {}
+                b'!' => return Err(Fault::client(400, "bad_body", "the body has a `!`")),
+                other => out.push(*other),
+            }
+        }
+        if end && self.config.request_body.is_some() {
+            out.extend_from_slice(b"end");
+        }
+        Ok(())
+    }
+
+    fn request_too_large(&mut self, cx: &mut RequestCx<'_>, limit: usize) -> Result<(), Fault> {
+        if !self.config.request_passes {
+            return Err(Fault::too_large(limit));
+        }
+        cx.head.set("x-seen", "too large");
+        Ok(())
     }
 
     fn request_call(&mut self, cx: &mut RequestCx<'_>, answer: CallAnswer) -> Result<Flow, Fault> {

@@ -68,6 +68,44 @@ fn a_new_body_over_the_limit_is_never_written() {
 }
 
 #[test]
+fn a_body_over_the_limit_passes_where_the_filter_lets_it() {
+    let config = r#"{"requestLimit":4,"requestPasses":true,"requestBody":{"text":"n","times":1}}"#;
+    let pieces = || post("12345").chunks(chunks(&["123", "4", "5"]));
+    for script in [post("12345"), pieces(), pieces().without("content-length")] {
+        let played = run(config, script);
+        assert_eq!(played.sent().text(), "12345");
+        assert_eq!(played.sent().header("x-seen").as_deref(), Some("too large"));
+    }
+}
+
+const WATCH: &str = r#"{"requestLimit":9,"requestUntil":"b|","requestBody":{"text":"new","times":1}}"#;
+
+#[test]
+fn a_watched_body_is_let_go_when_enough_was_seen() {
+    let pieces = chunks(&["a", "ab", "|cd", "ef", "0123456789"]);
+    let played = run(WATCH, post("aab|cdef0123456789").chunks(pieces));
+    assert_eq!(played.sent().header("x-seen").as_deref(), Some("6"));
+    assert_eq!(played.sent().chunks, chunks(&["aab|cd", "ef", "0123456789"]), "the rest is not held");
+    assert_eq!(played.sent().header("content-length").as_deref(), Some("18"), "nor is its length a reason");
+}
+
+#[test]
+fn a_watched_body_that_ends_first_is_seen_whole() {
+    let pieces = || post("abc").chunks(chunks(&["a", "bc"]));
+    for script in [pieces(), pieces().without("content-length").with_request_trailers()] {
+        let played = run(WATCH, script);
+        assert_eq!(played.sent().text(), "new");
+        assert_eq!(played.sent().header("x-seen"), None);
+    }
+}
+
+#[test]
+fn a_watched_body_that_outgrows_the_limit_is_refused() {
+    let played = run(WATCH, post("0123456789").chunks(chunks(&["0123456", "789"])));
+    assert_eq!(played.replied().status, 413);
+}
+
+#[test]
 fn an_upgrade_is_never_held() {
     let script = Script::request("GET", "/").header("upgrade", "websocket").chunks(chunks(&["frame"]));
     let played = run(REPLACE, script);
@@ -165,6 +203,58 @@ fn a_response_that_is_read_is_asked_for_unencoded() {
     assert_eq!(read.sent().header("accept-encoding"), None);
     let unread = run("{}", script());
     assert_eq!(unread.sent().header("accept-encoding").as_deref(), Some("gzip"));
+}
+
+const CHUNKS: &str = r#"{"requestChunks":true,"requestBody":{"text":"","times":0}}"#;
+
+#[test]
+fn a_request_body_is_rewritten_as_it_comes() {
+    let played = run(CHUNKS, post("").chunks(chunks(&["ax", "-", "b"])));
+    assert_eq!(played.sent().chunks, chunks(&["axx", "b", "end"]));
+    assert_eq!(played.sent().header("content-length"), None);
+    let whole = run(r#"{"requestChunks":true}"#, post("untouched"));
+    assert_eq!(whole.sent().text(), "untouched");
+    let none = run(CHUNKS, Script::request("GET", "/"));
+    assert!(none.upstream.is_some());
+    let tunnel =
+        run(CHUNKS, Script::request("GET", "/").header("upgrade", "websocket").chunks(chunks(&["x"])));
+    assert_eq!(tunnel.sent().text(), "x");
+}
+
+#[test]
+fn a_piece_of_any_size_is_rewritten() {
+    let size = 1 << 20;
+    for at in [0, 1, 65_535, 65_536, 300_000, size - 1] {
+        let mut body = vec![b'a'; size];
+        body[at] = b'x';
+        let played = run(r#"{"requestChunks":true}"#, post("").chunks([body.clone(), b"-".to_vec()]));
+        body.insert(at, b'x');
+        assert!(played.sent().body() == body, "{at}");
+    }
+    let all = run(CHUNKS, post("").chunks([vec![b'x'; size]]));
+    assert!(all.sent().body() == [vec![b'x'; 2 * size], b"end".to_vec()].concat());
+    let none = run(CHUNKS, post("").chunks([vec![b'-'; size]]));
+    assert_eq!(none.sent().text(), "end");
+    let streamed =
+        run(r#"{"response":"chunks"}"#, answered(Script::request("GET", "/"), &["a", &"b".repeat(size), ""]));
+    assert!(streamed.client.unwrap().text() == ["A", &"B".repeat(size)].concat());
+}
+
+#[test]
+fn a_fault_in_a_request_body_is_answered_though_its_head_has_left() {
+    let played = run(CHUNKS, post("").chunks(chunks(&["a", "!", "x"])));
+    assert_eq!(played.replied().status, 400);
+}
+
+#[test]
+fn a_rewritten_request_body_may_end_with_trailers() {
+    let played = run(
+        r#"{"requestChunks":true}"#,
+        post("").without("content-length").chunks(chunks(&["x"])).with_request_trailers(),
+    );
+    assert_eq!(played.sent().text(), "xx");
+    let lost = run(CHUNKS, post("").without("content-length").chunks(chunks(&["x"])).with_request_trailers());
+    assert_eq!(lost.replied().status, 500, "what cannot be sent any more is not left out in silence");
 }
 
 #[test]

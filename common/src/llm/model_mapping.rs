@@ -10,7 +10,7 @@ use serde::de::{Error, MapAccess, Visitor};
 /// A `modelMapping`, compiled. The first of these that knows a name decides: an exact key, the longest
 /// prefix key (`gpt-*`), the regex keys (`~gpt-(.*)`) in the order of the configuration, the key `*`.
 #[derive(Debug, Default)]
-pub(crate) struct ModelMapping {
+pub struct ModelMapping {
     exact: Vec<(String, String)>,
     /// Without their star, longest first.
     prefixes: Vec<(String, String)>,
@@ -19,8 +19,9 @@ pub(crate) struct ModelMapping {
 }
 
 impl ModelMapping {
-    /// The model to ask for. An empty target keeps the client's name.
-    pub(crate) fn map<'a>(&'a self, model: &'a str) -> Cow<'a, str> {
+    /// The model to ask for, given the client's (`""` where it named none). An empty target keeps the client's name.
+    #[must_use]
+    pub fn map<'a>(&'a self, model: &'a str) -> Cow<'a, str> {
         let literal =
             |target: &'a String| Cow::Borrowed(if target.is_empty() { model } else { target.as_str() });
         if let Some((_, target)) = self.exact.iter().find(|(name, _)| name == model) {
@@ -41,18 +42,19 @@ impl ModelMapping {
     }
 
     /// Whether every model is asked for under the client's name.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefixes.is_empty() && self.patterns.is_empty() && self.any.is_none()
     }
 
     /// For a configuration that has lost the order of its keys. Says whether that matters.
-    pub(crate) fn order_by_alphabet(&mut self) -> bool {
+    pub fn order_by_alphabet(&mut self) -> bool {
         self.patterns.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
         self.patterns.len() > 1
     }
 
     /// The names that clients can use without guessing: the exact keys.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.exact.iter().map(|(name, _)| name.as_str()).filter(|name| !name.starts_with('~'))
     }
 

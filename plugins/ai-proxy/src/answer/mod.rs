@@ -1,0 +1,103 @@
+//! What becomes of a vendor's answer to a chat, where it does not pass as it is.
+//!
+//! Most configurations need nothing here, and then no answer is read. Where one is, it is edited in place: a
+//! whole answer while its head is held, a stream event by event as it comes.
+
+mod reasoning;
+mod stream;
+mod whole;
+
+use common::config::reference::Setting;
+use common::filter::{ResponseBody, ResponseCx};
+use common::json::{Kind, Object, Raw};
+
+use crate::provider::Provider;
+
+pub(crate) use reasoning::Mode;
+pub(crate) use stream::ChatStream;
+pub(crate) use whole::edit;
+
+/// What a configuration does to the answers of its vendor.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Answers {
+    /// What becomes of a model's thinking.
+    pub(crate) reasoning: Mode,
+    /// Thinking stands in for an answer that stays empty.
+    pub(crate) promotes: bool,
+}
+
+/// How an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Not at all.
+    Unread,
+    /// Held until it is complete.
+    Whole,
+    /// Event by event.
+    Events,
+}
+
+impl Answers {
+    /// Whether answers of this vendor have to be looked at.
+    pub(crate) fn reads(self, provider: &dyn Provider) -> bool {
+        self.edits_text() || provider.edits_chunks()
+    }
+
+    /// How the answer with this head is read.
+    pub(crate) fn form(self, cx: &ResponseCx<'_>) -> Form {
+        let is_answer = cx.status() == 200 && cx.has_body && !cx.head.has("content-encoding");
+        if !is_answer || !cx.is_from_upstream() {
+            return Form::Unread;
+        }
+        if cx.head.contains("content-type", "text/event-stream") {
+            Form::Events
+        } else if self.edits_text() && cx.head.contains("content-type", "json") {
+            Form::Whole
+        } else {
+            Form::Unread
+        }
+    }
+
+    /// Whether thinking is hidden, moved or promoted, rather than left as the vendor sends it.
+    fn edits_text(self) -> bool {
+        self.promotes || !matches!(self.reasoning, Mode::Unset | Mode::Passthrough)
+    }
+}
+
+impl Form {
+    /// The same for the driver.
+    pub(crate) fn body(self, limit: usize) -> ResponseBody {
+        match self {
+            Self::Unread => ResponseBody::Pass,
+            Self::Whole => ResponseBody::Whole { limit },
+            Self::Events => ResponseBody::Chunks,
+        }
+    }
+}
+
+impl Setting for Mode {
+    const KIND: &'static str = "text";
+
+    fn shown(&self) -> String {
+        "`passthrough`".to_owned()
+    }
+}
+
+/// An error that a vendor sends with status 200, in a whole answer or as an event.
+fn vendor_error<'a>(body: &Object<'a>) -> Option<Raw<'a>> {
+    body.get("error").filter(|error| !is_blank(*error))
+}
+
+/// Whether a value says nothing: null, or a text, list or object without anything in it.
+fn is_blank(value: Raw<'_>) -> bool {
+    match value.kind() {
+        Kind::Null => true,
+        Kind::Bool | Kind::Number => false,
+        Kind::String | Kind::Array | Kind::Object => {
+            let inside = value.text().get(1..value.text().len().saturating_sub(1));
+            inside.is_none_or(|inside| {
+                if value.kind() == Kind::String { inside.is_empty() } else { inside.trim_ascii().is_empty() }
+            })
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! A streamed answer, rewritten event by event in its own dialect.
+
+use common::framing::sse::{self, Decoder, Event};
+use common::json::{self, JsonError, Object, Patch};
+use common::llm::dialect::Dialect;
+use common::llm::error;
+
+use super::reasoning::{self, CLOSE, Mode, NAMES, OPEN, Said};
+use super::{Answers, is_blank, vendor_error};
+use crate::provider::Provider;
+
+/// The largest event that is read; streams of images have large ones.
+const MAX_EVENT: usize = 16 << 20;
+/// How much thinking is kept for an answer that may stay empty. What is beyond is not promoted.
+const MAX_HELD: usize = 512 << 10;
+/// How many answers of one stream are told apart. OpenAI's `n` ends there.
+const MAX_CHOICES: usize = 128;
+
+/// The state of one stream.
+pub(crate) struct ChatStream {
+    decoder: Decoder,
+    events: Events,
+}
+
+struct Events {
+    answers: Answers,
+    choices: Vec<Choice>,
+    /// What chunks of our own have in common with the vendor's.
+    envelope: Option<Envelope>,
+    stage: Stage,
+    /// For thinking that is held.
+    room: usize,
+    unreadable: u64,
+}
+
+/// How far a stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It goes on.
+    Open,
+    /// An answer was finished, or the vendor said what went wrong: it may end here.
+    Settled,
+    /// The end marker has been written, and nothing may follow.
+    Done,
+}
+
+/// One of the answers that a stream carries.
+struct Choice {
+    index: u64,
+    /// Whose it is has been said.
+    named_role: bool,
+    /// A tag is open in the content.
+    thinks: bool,
+    /// Something came that is more than thinking, so nothing needs promotion.
+    answered: bool,
+    /// Thinking that may be promoted, as it stands inside a JSON string.
+    held: Vec<u8>,
+}
+
+/// JSON texts.
+struct Envelope {
+    id: Vec<u8>,
+    created: Vec<u8>,
+    model: Vec<u8>,
+}
+
+impl ChatStream {
+    pub(crate) fn new(answers: Answers) -> Self {
+        let events = Events {
+            answers,
+            choices: Vec::new(),
+            envelope: None,
+            stage: Stage::Open,
+            room: MAX_HELD,
+            unreadable: 0,
+        };
+        Self { decoder: Decoder::new(MAX_EVENT), events }
+    }
+
+    /// Takes the next piece of the stream. `end`: it ends here.
+    pub(crate) fn push(&mut self, provider: &dyn Provider, piece: &[u8], end: bool, out: &mut Vec<u8>) {
+        if self.events.stage == Stage::Done {
+            return;
+        }
+        let pushed = self.decoder.push(piece, &mut |event| self.events.event(provider, event, out));
+        if let Err(error) = pushed {
+            self.events.fail(
+                "event_too_large",
+                &format!("the upstream's stream is unreadable: {error}"),
+                out,
+            );
+        } else if end {
+            self.decoder.finish(&mut |event| self.events.event(provider, event, out));
+            self.events.end(out);
+        }
+    }
+
+    /// How many events were left out because they could not be read.
+    pub(crate) fn unreadable(&self) -> u64 {
+        self.events.unreadable
+    }
+}
+
+impl Events {
+    fn event(&mut self, provider: &dyn Provider, event: &Event, out: &mut Vec<u8>) {
+        if self.stage == Stage::Done {
+            return;
+        }
+        let Some(data) = &event.data else {
+            // Comments keep connections open.
+            return sse::forward(out, event);
+        };
+        if event.is_done() {
+            return self.done(out);
+        }
+        match json::object(data) {
+            Ok(chunk) => self.chunk(provider, event, data, &chunk, out),
+            // Vendors cut characters in two; what has no thinking in it has nothing to hide.
+            Err(JsonError::NotUtf8 { .. }) if !names_reasoning(data) => sse::forward(out, event),
+            Err(_) if self.answers.edits_text() => self.unreadable += 1,
+            Err(_) => sse::forward(out, event),
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        provider: &dyn Provider,
+        event: &Event,
+        data: &[u8],
+        chunk: &Object<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        if vendor_error(chunk).is_some() {
+            self.stage = Stage::Settled;
+            return sse::forward(out, event);
+        }
+        let mut patch = Patch::new(data);
+        provider.edit_chunk(chunk, &mut patch);
+        let choices = chunk.get("choices").and_then(|choices| choices.elements()).unwrap_or_default();
+        // An event that is about nothing but hidden thinking is left out.
+        let mut is_empty = !choices.is_empty() && chunk.get("usage").is_none_or(is_blank);
+        for choice in choices.iter().filter_map(|choice| choice.object()) {
+            let finishes = choice.get("finish_reason").is_some_and(|reason| !is_blank(reason));
+            if finishes {
+                self.stage = Stage::Settled;
+            }
+            if self.answers.edits_text() {
+                self.envelope.get_or_insert_with(|| Envelope::of(chunk));
+                let hides = self.choice(&choice, finishes, &mut patch);
+                is_empty &= hides && !finishes;
+                if finishes {
+                    let index = index(&choice);
+                    self.settle(|choice| choice.index == index, out);
+                }
+            } else {
+                is_empty = false;
+            }
+        }
+        if is_empty {
+            return;
+        }
+        if patch.is_empty() { sse::forward(out, event) } else { sse::rewrite(out, event, &patch.finish()) }
+    }
+
+    /// Edits what one choice says. Says whether nothing of it is left.
+    fn choice(&mut self, choice: &Object<'_>, finishes: bool, patch: &mut Patch<'_>) -> bool {
+        let Some(delta) = choice.get("delta").and_then(|delta| delta.object()) else { return false };
+        let said = Said::of(&delta);
+        let answers = self.answers;
+        let Some(state) = state(&mut self.choices, index(choice)) else { return false };
+        let named_role = state.named_role;
+        state.named_role |= delta.get("role").is_some();
+        if said.answers {
+            state.answered = true;
+            state.held = Vec::new();
+        } else if answers.promotes && !state.answered && !said.reasoning.is_empty() {
+            // Behind what finds no room nothing does: a text with a gap would be worse than one cut short.
+            self.room = self.room.saturating_sub(said.reasoning.len());
+            if self.room > 0 {
+                state.held.extend_from_slice(said.reasoning);
+            }
+        }
+        match answers.reasoning {
+            // Whether it is promoted or nobody's, thinking that an answer may still replace waits.
+            Mode::Unset | Mode::Unknown if !state.answered && said.has_reasoning => {
+                reasoning::remove(&delta, patch);
+            }
+            Mode::Unset | Mode::Unknown | Mode::Passthrough => {}
+            Mode::Ignore if said.has_reasoning => {
+                reasoning::remove(&delta, patch);
+                let is_hidden = |name: &str| NAMES.contains(&name) || (name == "role" && named_role);
+                return delta.members().all(|(name, value)| is_hidden(&name) || is_blank(value));
+            }
+            Mode::Ignore => {}
+            Mode::Concat if !said.is_text => {}
+            Mode::Concat => {
+                let mut pieces = Vec::new();
+                if !said.reasoning.is_empty() {
+                    if !std::mem::replace(&mut state.thinks, true) {
+                        pieces.push(OPEN);
+                    }
+                    pieces.push(said.reasoning);
+                }
+                let held = if finishes { std::mem::take(&mut state.held) } else { Vec::new() };
+                let ends = !said.content.is_empty() || said.calls || finishes;
+                if ends && std::mem::take(&mut state.thinks) {
+                    pieces.extend([CLOSE, &held]);
+                }
+                if !pieces.is_empty() {
+                    pieces.push(said.content);
+                    patch.set(&delta, "content", &reasoning::joined(&pieces));
+                }
+                if said.has_reasoning {
+                    reasoning::remove(&delta, patch);
+                }
+            }
+        }
+        false
+    }
+
+    /// Sends what choices were promised and have not been given, before their end.
+    fn settle(&mut self, ends: impl Fn(&Choice) -> bool, out: &mut Vec<u8>) {
+        for choice in self.choices.iter_mut().filter(|choice| ends(choice)) {
+            let close = if std::mem::take(&mut choice.thinks) { CLOSE } else { b"" };
+            let held = std::mem::take(&mut choice.held);
+            choice.answered = true;
+            if let (true, Some(envelope)) = (close.len() + held.len() > 0, &self.envelope) {
+                envelope.write(out, choice.index, &[close, &held]);
+            }
+        }
+    }
+
+    fn done(&mut self, out: &mut Vec<u8>) {
+        self.settle(|_| true, out);
+        sse::write_done(out);
+        self.stage = Stage::Done;
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        match self.stage {
+            Stage::Open => {
+                self.settle(|_| true, out);
+                self.fail("stream_incomplete", "the upstream's stream ended before its answer did", out);
+            }
+            Stage::Settled => self.done(out),
+            Stage::Done => {}
+        }
+    }
+
+    fn fail(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
+        sse::write(out, None, &error::body(Dialect::OpenAi, 502, code, message));
+        sse::write_done(out);
+        self.stage = Stage::Done;
+    }
+}
+
+fn state(choices: &mut Vec<Choice>, index: u64) -> Option<&mut Choice> {
+    match choices.iter().position(|choice| choice.index == index) {
+        Some(at) => choices.get_mut(at),
+        None if choices.len() < MAX_CHOICES => {
+            choices.push(Choice {
+                index,
+                named_role: false,
+                thinks: false,
+                answered: false,
+                held: Vec::new(),
+            });
+            choices.last_mut()
+        }
+        None => None,
+    }
+}
+
+/// Whether a text that is no JSON may hold thinking.
+fn names_reasoning(data: &[u8]) -> bool {
+    NAMES.iter().any(|name| data.windows(name.len()).any(|window| window == name.as_bytes()))
+}
+
+fn index(choice: &Object<'_>) -> u64 {
+    choice.get("index").and_then(|index| index.as_u64()).unwrap_or(0)
+}
+
+impl Envelope {
+    fn of(chunk: &Object<'_>) -> Self {
+        let text = |name| chunk.get(name).map_or(&b"null"[..], |value| value.text()).to_vec();
+        Self { id: text("id"), created: text("created"), model: text("model") }
+    }
+
+    /// Writes a chunk with this content, given in pieces as they stand inside a JSON string. Nothing of it has a
+    /// line break, and it may be long: so it is one line, and never a text of its own.
+    fn write(&self, out: &mut Vec<u8>, index: u64, content: &[&[u8]]) {
+        let index = index.to_string();
+        let before: [&[u8]; 5] = [
+            br#"data: {"id":"#,
+            &self.id,
+            br#","choices":[{"index":"#,
+            index.as_bytes(),
+            br#","delta":{"content":""#,
+        ];
+        let after: [&[u8]; 5] = [
+            br#""},"finish_reason":null,"logprobs":null}],"created":"#,
+            &self.created,
+            br#","model":"#,
+            &self.model,
+            b",\"object\":\"chat.completion.chunk\",\"usage\":null}\n\n",
+        ];
+        for piece in before.iter().chain(content).chain(&after) {
+            out.extend_from_slice(piece);
+        }
+    }
+}
