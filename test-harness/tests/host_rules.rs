@@ -518,6 +518,23 @@ fn rule_15_a_bad_config_is_refused_with_one_line() {
 }
 
 #[test]
+fn a_configuration_may_come_as_a_struct() {
+    let Some(binary) = provide_or_skip("a Struct as configuration") else { return };
+    let (upstream, service) = (Upstream::start(), Upstream::start());
+    let config = json!({
+        "@type": "type.googleapis.com/google.protobuf.Struct",
+        "value": { "requestHeaders": { "x-probe": "from a Struct" }, "requestLimit": 1000 },
+    });
+    let filter = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
+    let place = format!("{filter}/typed_config/config/configuration");
+    let render = render(&json!({}), &upstream, &service).set(&place, config);
+    let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");
+    assert_eq!(send(envoy.addr("gateway"), &Request::get("/")).expect("an answer").status, 200);
+    let seen = upstream.wait_for(1, Duration::from_secs(5));
+    assert_eq!(seen[0].header("x-probe").as_deref(), Some("from a Struct"));
+}
+
+#[test]
 fn a_naive_layout_is_caught_by_a_log_line() {
     let Some(binary) = provide_or_skip("naive layout") else { return };
     let (upstream, service) = (Upstream::start(), Upstream::start());
