@@ -24,7 +24,7 @@ macro_rules! plugin {
     ($filter:ident) => {
         #[cfg(target_arch = "wasm32")]
         mod entry_point {
-            $crate::initialize!(super::$filter);
+            $crate::host::proxy_wasm::main! {{ $crate::host::start::<super::$filter>(); }}
         }
     };
 }

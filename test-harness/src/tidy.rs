@@ -52,7 +52,7 @@ pub fn check(root: &Path) -> Vec<Finding> {
         layers_point_one_way,
         surroundings_come_through_env,
         manifests_inherit,
-        no_plugin_knows_the_sdk,
+        only_common_knows_the_sdk,
         plugins_are_complete,
         envoy_configs_are_safe,
         container_runs_the_tested_envoy,
@@ -191,6 +191,8 @@ fn host_is_called_in_one_place(tree: &Tree, report: &mut Report<'_>) {
     let ours = tree.files("common/src/", ".rs").chain(tree.files("plugins/", ".rs"));
     for (path, text) in ours.filter(|(path, _)| !path.starts_with("common/src/host/")) {
         for (number, line) in code(text) {
+            // What the entry macro expands to stands for the host layer wherever it lands.
+            let line = line.replace("$crate::host::proxy_wasm", "");
             if line.contains("proxy_wasm") || line.contains("extern \"C\"") {
                 report(path, number, "only common/src/host calls Envoy");
             }
@@ -200,14 +202,13 @@ fn host_is_called_in_one_place(tree: &Tree, report: &mut Report<'_>) {
 
 fn layers_point_one_way(tree: &Tree, report: &mut Report<'_>) {
     // The testkit is a test's own, and so is free.
-    let layers: [(&str, &[&str]); 7] = [
-        ("common/src/json", &["config", "filter", "framing", "host", "http", "llm", "model"]),
-        ("common/src/framing", &["config", "filter", "host", "http", "json", "llm", "model"]),
-        ("common/src/llm", &["config", "filter", "host", "http", "model"]),
-        ("common/src/http", &["config", "filter", "host", "llm", "model"]),
-        ("common/src/config", &["filter", "host", "model"]),
-        ("common/src/filter", &["host", "model"]),
-        ("common/src/model", &["host"]),
+    let layers: [(&str, &[&str]); 6] = [
+        ("common/src/json", &["config", "filter", "framing", "host", "http", "llm"]),
+        ("common/src/framing", &["config", "filter", "host", "http", "json", "llm"]),
+        ("common/src/llm", &["config", "filter", "host", "http"]),
+        ("common/src/http", &["config", "filter", "host", "llm"]),
+        ("common/src/config", &["filter", "host"]),
+        ("common/src/filter", &["host"]),
     ];
     for (layer, above) in layers {
         for (path, text) in tree.files(layer, ".rs") {
@@ -304,16 +305,12 @@ fn manifests_inherit(tree: &Tree, report: &mut Report<'_>) {
     }
 }
 
-fn no_plugin_knows_the_sdk(tree: &Tree, report: &mut Report<'_>) {
+fn only_common_knows_the_sdk(tree: &Tree, report: &mut Report<'_>) {
     for (path, text) in tree.files("", "/Cargo.toml") {
         let Ok(manifest) = text.parse::<toml::Table>() else { continue };
-        let may = path == "test-harness/modules/noop/Cargo.toml";
+        let may = ["common/Cargo.toml", "test-harness/modules/noop/Cargo.toml"].contains(&path);
         if !may && dependencies(&manifest).iter().any(|(name, _)| *name == "proxy-wasm") {
-            report(
-                path,
-                line_of(text, "proxy-wasm"),
-                "nothing but the filter that does nothing depends on the proxy-wasm SDK",
-            );
+            report(path, line_of(text, "proxy-wasm"), "only common depends on the proxy-wasm SDK");
         }
     }
 }
@@ -519,13 +516,8 @@ mod tests {
             found[0].starts_with("plugins/x/Cargo.toml:2: a crate is named like its folder"),
             "{found:#?}"
         );
-        let found = findings(no_plugin_knows_the_sdk, &files);
-        assert_eq!(
-            found,
-            [
-                "plugins/x/Cargo.toml:9: nothing but the filter that does nothing depends on the proxy-wasm SDK"
-            ]
-        );
+        let found = findings(only_common_knows_the_sdk, &files);
+        assert_eq!(found, ["plugins/x/Cargo.toml:9: only common depends on the proxy-wasm SDK"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{entry, ffi};
+use super::ffi;
 use crate::filter::Callout;
 use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
 use crate::http::head::{Change, to_pairs};
@@ -136,12 +136,21 @@ impl Host for Envoy {
         ffi::continue_stream(u32::from(body == Body::Response))
     }
 
+    /// Through the SDK, whose dispatcher must know which context a token belongs to.
     fn call(&self, callout: &Callout) -> Result<u32, HostError> {
-        let headers = callout.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let timeout = u32::try_from(callout.timeout.as_millis()).unwrap_or(u32::MAX);
-        let token = ffi::http_call(&callout.cluster, &to_pairs(headers), &callout.body, timeout)?;
-        entry::called(token);
-        Ok(token)
+        let headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
+        proxy_wasm::hostcalls::dispatch_http_call(
+            &callout.cluster,
+            headers,
+            body,
+            Vec::new(),
+            callout.timeout,
+        )
+        .map_err(|status| match status {
+            proxy_wasm::types::Status::BadArgument => HostError::BadArgument,
+            _ => HostError::Internal,
+        })
     }
 
     fn tick_every(&self, period: Duration) -> Result<(), HostError> {

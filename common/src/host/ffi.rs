@@ -1,8 +1,8 @@
 //! The host functions that we use, each a safe function whose every status is a typed result.
 //!
-//! None panics on a status that it does not expect: a panic takes the VM down with every request in it.
-//! Signatures: proxy-wasm ABI 0.2.1.
-#![expect(unsafe_code, reason = "foreign functions; this is the one file that calls any")]
+//! The SDK's own wrappers panic on statuses they do not expect, and a panic takes the VM down with
+//! every request in it; so these are declared here a second time. Signatures: proxy-wasm ABI 0.2.1.
+#![expect(unsafe_code, reason = "foreign functions; this is the one file that has any")]
 
 use std::ptr;
 
@@ -63,19 +63,6 @@ unsafe extern "C" {
     fn proxy_increment_metric(id: u32, delta: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_continue_stream(kind: u32) -> u32;
-    fn proxy_set_effective_context(context: u32) -> u32;
-    fn proxy_http_call(
-        cluster: *const u8,
-        cluster_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        body: *const u8,
-        body_size: usize,
-        trailers: *const u8,
-        trailers_size: usize,
-        timeout: u32,
-        token: *mut u32,
-    ) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_send_local_response(
         status: u32,
@@ -243,35 +230,6 @@ pub(super) fn record_metric(id: u32, value: u64) -> Result<(), HostError> {
 pub(super) fn continue_stream(kind: u32) -> Result<(), HostError> {
     // SAFETY: a plain number.
     checked(unsafe { proxy_continue_stream(kind) })
-}
-
-/// What is asked of the host from now on is about this context.
-pub(super) fn set_effective_context(context: u32) -> Result<(), HostError> {
-    // SAFETY: a plain number.
-    checked(unsafe { proxy_set_effective_context(context) })
-}
-
-/// Starts a call and gives its token. `headers`: serialised as by [`crate::http::head::to_pairs`]; `timeout`:
-/// milliseconds.
-pub(super) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: u32) -> Result<u32, HostError> {
-    const NO_TRAILERS: [u8; 4] = 0_u32.to_le_bytes();
-    let mut token = 0;
-    // SAFETY: live slices, and an out-pointer that outlives the call.
-    checked(unsafe {
-        proxy_http_call(
-            cluster.as_ptr(),
-            cluster.len(),
-            headers.as_ptr(),
-            headers.len(),
-            body.as_ptr(),
-            body.len(),
-            NO_TRAILERS.as_ptr(),
-            NO_TRAILERS.len(),
-            timeout,
-            &raw mut token,
-        )
-    })?;
-    Ok(token)
 }
 
 /// Milliseconds; zero stops the timer.

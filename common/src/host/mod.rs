@@ -1,6 +1,5 @@
 //! Envoy behind [`Env`](crate::filter::Env) and [`Host`](crate::filter::Host); the only place with
-//! host calls. It speaks proxy-wasm's ABI 0.2.1 itself: what an SDK brings for every kind of plugin would be a third
-//! of a small module.
+//! host calls and the only user of the proxy-wasm SDK.
 
 mod alloc;
 mod entry;
@@ -8,6 +7,8 @@ mod envoy;
 mod ffi;
 
 pub use entry::start;
+#[doc(hidden)]
+pub use proxy_wasm;
 
 #[global_allocator]
 static POOL: alloc::Pool = alloc::Pool::new();
