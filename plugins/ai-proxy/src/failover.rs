@@ -7,7 +7,7 @@ use common::filter::{Env, Filter, LogLevel, Shared};
 
 use crate::credential::Credentials;
 use crate::filter::AiProxy;
-use crate::status::{self, StatusSet};
+use crate::status::StatusSet;
 
 const FAILURE_THRESHOLD: u32 = 3;
 const SUCCESS_THRESHOLD: u32 = 1;
@@ -23,7 +23,7 @@ common::settings! {
         /// Failures in a row that take a key out of use.
         failure_threshold: u32 => FAILURE_THRESHOLD,
         /// Regexes for a whole status, `429` or `5..`; success (2xx) is never a failure.
-        failover_on_status: Vec<String> => status::DEFAULT.map(str::to_owned).to_vec(),
+        failover_on_status: Vec<String> => crate::status::DEFAULT.map(str::to_owned).to_vec(),
         /// Required, unless there is a `cooldownDuration`. A key that is out of use is asked `who are you?` with this
         /// model (which `modelMapping` maps), the same way as the chats of clients go.
         health_check_model: String,

@@ -10,7 +10,7 @@ use common::llm::api::Api;
 
 use crate::credential;
 use crate::filter::AiProxy;
-use crate::status::{self, StatusSet};
+use crate::status::StatusSet;
 
 const MAX_RETRIES: u32 = 1;
 const RETRY_TIMEOUT: u64 = 60_000;
@@ -29,7 +29,7 @@ common::settings! {
         /// How long an attempt may take.
         retry_timeout: u64 as "milliseconds" => RETRY_TIMEOUT,
         /// As `failoverOnStatus`.
-        retry_on_status: Vec<String> => status::DEFAULT.map(str::to_owned).to_vec(),
+        retry_on_status: Vec<String> => crate::status::DEFAULT.map(str::to_owned).to_vec(),
     }
 }
 

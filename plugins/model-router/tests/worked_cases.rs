@@ -1,4 +1,5 @@
 //! Worked cases of the behavioural specification, by their numbers: what the client sends, what goes upstream.
+#![expect(clippy::expect_used, reason = "in a test, a panic is the verdict")]
 
 use common::filter::LogLevel;
 use common::testkit::{Played, Script, load_errors};
