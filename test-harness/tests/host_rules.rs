@@ -574,6 +574,13 @@ fn an_upgraded_connection_is_never_held() {
         .header("sec-websocket-version", "13");
     let response = send(envoy.addr("gateway"), &request).expect("an answer, so the head was not held");
     assert_eq!(response.status, 426);
+
+    // With a body of its own it would go past every plugin that has to read it.
+    let request = post("something").header("connection", "Upgrade").header("upgrade", "websocket");
+    let response = send(envoy.addr("gateway"), &request).expect("an answer");
+    assert_eq!(response.status, 400);
+    assert_eq!(response.json()["error"]["code"], "upgrade_with_body");
+    assert_eq!(upstream.take().len(), 1);
 }
 
 #[test]

@@ -194,7 +194,7 @@ impl<F: Filter> Exchange<F> {
             RequestBody::Pass => return self.release_request(host, None),
             RequestBody::Whole { limit } => (limit, Stage::RequestHeld),
             RequestBody::Watched { limit } => (limit, Stage::RequestWatched),
-            RequestBody::Chunks if end || self.is_tunnel() => (usize::MAX, Stage::RequestHeld),
+            RequestBody::Chunks if end || self.is_upgrade() => (usize::MAX, Stage::RequestHeld),
             RequestBody::Chunks => {
                 // [rule 3] The length of a rewritten body is not known beforehand.
                 self.request.remove("content-length");
@@ -204,9 +204,20 @@ impl<F: Filter> Exchange<F> {
             }
         };
         self.limit = limit;
-        if self.is_tunnel() {
-            // An upgraded connection has no end to wait for: holding its head would hang the handshake.
-            return self.release_request(host, None);
+        if self.is_upgrade() {
+            // An upgraded connection has no end to wait for: holding its head would hang the handshake. Only
+            // a request that brings something of its own may not pass unread in this way.
+            return match self.request.get(":method") {
+                Some(b"GET" | b"CONNECT") => self.release_request(host, None),
+                _ => self.refuse(
+                    host,
+                    &Fault::client(
+                        400,
+                        "upgrade_with_body",
+                        "a request that upgrades its connection has no body of its own",
+                    ),
+                ),
+            };
         }
         if end {
             // [rule 1] Nothing else will come after this callback, so it must not pause for more.
@@ -226,8 +237,10 @@ impl<F: Filter> Exchange<F> {
             return self.request_chunk(host, size, end);
         }
         match self.stage {
-            // [rule 2] A Continue from here would release the head before the answer is back.
-            Stage::Calling(_) | Stage::Replied => Action::Pause,
+            // [rule 2] A Continue from here would release the head before the answer is back. While the
+            // response waits for one, what is left of the request goes on.
+            Stage::Calling(call) if call.step == Step::Request => Action::Pause,
+            Stage::Replied => Action::Pause,
             Stage::RequestWatched => self.watched_request(host, size, end),
             Stage::RequestHeld if size > self.limit => self.request_too_large(host),
             Stage::RequestHeld if end => self.buffered_request(host, size),
@@ -242,7 +255,8 @@ impl<F: Filter> Exchange<F> {
             return self.last_request_chunk(host);
         }
         match self.stage {
-            Stage::Calling(_) | Stage::Replied => Action::Pause,
+            Stage::Calling(call) if call.step == Step::Request => Action::Pause,
+            Stage::Replied => Action::Pause,
             Stage::RequestHeld => self.buffered_request(host, self.limit),
             Stage::RequestWatched => self.grown_request(host),
             _ => Action::Continue,
@@ -389,7 +403,7 @@ impl<F: Filter> Exchange<F> {
         filter.end(&StreamCx { request: &self.request, response: &self.response, env: host }, how);
     }
 
-    fn is_tunnel(&self) -> bool {
+    fn is_upgrade(&self) -> bool {
         self.request.has("upgrade") || self.request.get(":method") == Some(b"CONNECT")
     }
 

@@ -1,9 +1,11 @@
 //! The driver's promises, played natively; `test-harness/tests/host_rules.rs` plays them on Envoy.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::filter::LogLevel;
-use common::testkit::{Played, SHARED_LIMIT, Script, Worker, load_errors, play};
+use common::filter::driver::{Action, Exchange, Plugin};
+use common::testkit::{FakeEnvoy, Played, SHARED_LIMIT, Script, Worker, load_errors, play};
 use probe::Probe;
 
 fn run(config: &str, script: Script) -> Played {
@@ -124,10 +126,30 @@ fn an_upgrade_is_never_held() {
 const CALL: &str = r#"{"requestLimit":1000,"requestCall":{"cluster":"s","path":"/","timeoutMs":1},"requestBody":{"text":"n","times":2}}"#;
 
 #[test]
+fn an_upgrade_that_brings_a_body_is_refused() {
+    let played = run(REPLACE, post("something to hide").header("upgrade", "websocket"));
+    assert_eq!(played.replied().status, 400);
+    assert!(played.upstream.is_none());
+}
+
+#[test]
 fn a_call_holds_the_request_until_its_answer() {
     let played = run(CALL, post("abc").call_answer(200, "ok"));
     assert_eq!(played.sent().header("x-call").as_deref(), Some("200 ok"));
     assert_eq!(played.sent().text(), "nn");
+}
+
+#[test]
+fn a_request_goes_on_while_its_early_answer_waits_for_a_call() {
+    let envoy = FakeEnvoy::default();
+    let config = br#"{"response":"whole","responseLimit":100,"responseCall":{"cluster":"s","path":"/","timeoutMs":9}}"#;
+    let plugin = Plugin::<Probe>::configure(config, &|_| None, &envoy).unwrap();
+    let mut exchange = Exchange::new(Rc::new(plugin));
+    assert_eq!(exchange.request_head(&envoy, false), Action::Continue);
+    assert_eq!(exchange.response_head(&envoy, true), Action::Pause);
+    assert_eq!(envoy.calls.borrow().len(), 1);
+    assert_eq!(exchange.request_body(&envoy, 10, false), Action::Continue);
+    assert_eq!(exchange.request_trailers(&envoy), Action::Continue);
 }
 
 #[test]
