@@ -60,16 +60,31 @@ impl Chain {
     /// # Errors
     /// It could not be built.
     pub fn do_nothing(count: usize) -> Result<Self, BenchError> {
-        let module = toolchain::build_modules()?.into_iter().find(|module| module.name == "noop");
-        let module = module.ok_or_else(|| BenchError::UnknownPlugin {
-            name: "noop".to_owned(),
-            known: "none of the harness's own modules has this name".to_owned(),
-        })?;
-        let filter = Filter { module, config: json!({}), upstream_sees: Vec::new() };
+        let filter = own("noop", Vec::new())?;
         let name =
             if count == 1 { "do-nothing filter".to_owned() } else { format!("{count} do-nothing filters") };
         Ok(Self { name, filters: vec![filter; count], does_nothing: true, bars: Bars::default() })
     }
+
+    /// The harness's own filter that makes ai-proxy's host calls and nothing of them: what is left of
+    /// ai-proxy's cost beyond this one's is its own doing.
+    ///
+    /// # Errors
+    /// It could not be built.
+    pub fn host_calls() -> Result<Self, BenchError> {
+        let filters = vec![own("hostcalls", vec![VENDOR_TOKEN.to_owned()])?];
+        Ok(Self { name: "host calls alone".to_owned(), filters, does_nothing: false, bars: Bars::default() })
+    }
+}
+
+/// A filter of the harness's own.
+fn own(name: &str, upstream_sees: Vec<String>) -> Result<Filter, BenchError> {
+    let module = toolchain::build_modules()?.into_iter().find(|module| module.name == name);
+    let module = module.ok_or_else(|| BenchError::UnknownPlugin {
+        name: name.to_owned(),
+        known: "none of the harness's own modules has this name".to_owned(),
+    })?;
+    Ok(Filter { module, config: json!({}), upstream_sees })
 }
 
 /// The chains in which a plugin is measured: one for each way in which it is ordinarily used.

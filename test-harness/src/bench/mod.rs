@@ -138,7 +138,7 @@ fn chains(wanted: &[String]) -> Result<Vec<Chain>, BenchError> {
         let known = plugins.iter().map(|plugin| plugin.name.as_str()).collect::<Vec<_>>().join(", ");
         return Err(BenchError::UnknownPlugin { name: name.clone(), known });
     }
-    let mut chains = vec![Chain::empty(), Chain::do_nothing(1)?];
+    let mut chains = vec![Chain::empty(), Chain::do_nothing(1)?, Chain::host_calls()?];
     for plugin in &plugins {
         if wanted.is_empty() || wanted.contains(&plugin.name) {
             chains.extend(plugin_chains(plugin));
