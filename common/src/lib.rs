@@ -12,6 +12,7 @@ pub mod host;
 pub mod http;
 pub mod json;
 pub mod llm;
+pub mod model;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

@@ -19,7 +19,7 @@ pub enum AptError {
     Failed(String),
 }
 
-/// Installs packages, refreshing the package lists if the first try does not find them.
+/// Installs packages in their newest versions: lists that came with an image may name ones that are too old.
 pub fn install(packages: &[&str]) -> Result<(), AptError> {
     if !Path::new("/usr/bin/apt-get").exists() {
         return Err(AptError::NoApt);
@@ -33,11 +33,10 @@ pub fn install(packages: &[&str]) -> Result<(), AptError> {
     };
     let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
     announce(&format!("installing packages: {}", packages.join(" ")));
-    if apt(prefix, &install).is_ok() {
-        return Ok(());
+    // Without a network there may still be packages on a medium.
+    if let Err(error) = apt(prefix, &["update"]) {
+        announce(&format!("the package lists are not refreshed: {error}"));
     }
-    announce("not installed; refreshing the package lists and trying again");
-    apt(prefix, &["update"])?;
     apt(prefix, &install)
 }
 

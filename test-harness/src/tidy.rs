@@ -51,6 +51,7 @@ pub fn check(root: &Path) -> Vec<Finding> {
         host_is_called_in_one_place,
         layers_point_one_way,
         surroundings_come_through_env,
+        unsafe_code_stays_where_it_is,
         manifests_inherit,
         only_common_knows_the_sdk,
         plugins_are_complete,
@@ -202,13 +203,14 @@ fn host_is_called_in_one_place(tree: &Tree, report: &mut Report<'_>) {
 
 fn layers_point_one_way(tree: &Tree, report: &mut Report<'_>) {
     // The testkit is a test's own, and so is free.
-    let layers: [(&str, &[&str]); 6] = [
-        ("common/src/json", &["config", "filter", "framing", "host", "http", "llm"]),
-        ("common/src/framing", &["config", "filter", "host", "http", "json", "llm"]),
-        ("common/src/llm", &["config", "filter", "host", "http"]),
-        ("common/src/http", &["config", "filter", "host", "llm"]),
-        ("common/src/config", &["filter", "host"]),
-        ("common/src/filter", &["host"]),
+    let layers: [(&str, &[&str]); 7] = [
+        ("common/src/json", &["config", "filter", "framing", "host", "http", "llm", "model"]),
+        ("common/src/framing", &["config", "filter", "host", "http", "json", "llm", "model"]),
+        ("common/src/llm", &["config", "filter", "host", "http", "model"]),
+        ("common/src/http", &["config", "filter", "host", "llm", "model"]),
+        ("common/src/config", &["filter", "host", "model"]),
+        ("common/src/filter", &["host", "model"]),
+        ("common/src/model", &["host"]),
     ];
     for (layer, above) in layers {
         for (path, text) in tree.files(layer, ".rs") {
@@ -258,6 +260,20 @@ fn surroundings_come_through_env(tree: &Tree, report: &mut Report<'_>) {
                     );
                 }
             }
+        }
+    }
+}
+
+fn unsafe_code_stays_where_it_is(tree: &Tree, report: &mut Report<'_>) {
+    const MAY: [&str; 3] = ["common/src/host/alloc.rs", "common/src/host/ffi.rs", "common/src/json/block.rs"];
+    let ours = tree.files("common/src/", ".rs").chain(tree.files("plugins/", ".rs"));
+    for (path, text) in ours.filter(|(path, _)| !MAY.contains(path)) {
+        for (number, _) in code(text).filter(|(_, line)| line.contains("unsafe")) {
+            report(
+                path,
+                number,
+                "unsafe code stands only in the host layer and the vector loads of common/src/json",
+            );
         }
     }
 }
@@ -503,6 +519,17 @@ mod tests {
             found,
             ["plugins/x/src/a.rs:1: `Instant::now`: clock, randomness and environment come through `Env`"]
         );
+    }
+
+    #[test]
+    fn unsafe_code_in_a_plugin_is_found() {
+        let text = "fn read(at: *const u8) -> u8 { unsafe { *at } }";
+        let found = findings(
+            unsafe_code_stays_where_it_is,
+            &[("common/src/host/ffi.rs", text), ("plugins/x/src/lib.rs", text)],
+        );
+        let expected = "plugins/x/src/lib.rs:1: unsafe code stands only in the host layer and the vector loads of common/src/json";
+        assert_eq!(found, [expected]);
     }
 
     #[test]

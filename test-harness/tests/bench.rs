@@ -18,14 +18,19 @@ fn a_tiny_run_finds_costs_above_zero_and_writes_them_as_json() {
         warm_up_requests: 100,
         starts: 1,
     };
-    let chains = [Chain::empty(), Chain::do_nothing().unwrap()];
+    let chains = [
+        Chain::empty(),
+        Chain::do_nothing(1).unwrap(),
+        Chain::do_nothing(3).unwrap(),
+        Chain::host_calls().unwrap(),
+    ];
     let report = bench::measure(&chains, &plan).unwrap();
 
     let json: serde_json::Value = serde_json::from_str(&bench::json(&report)).unwrap();
     assert_eq!(json["plan"]["small_requests"], 200);
     let chains = json["chains"].as_array().unwrap();
     let names: Vec<&str> = chains.iter().filter_map(|chain| chain["chain"].as_str()).collect();
-    assert_eq!(names, ["empty chain", "do-nothing filter"]);
+    assert_eq!(names, ["empty chain", "do-nothing filter", "3 do-nothing filters", "host calls alone"]);
     for chain in chains {
         for figure in
             ["/small/us/min", "/large/us/min", "/event_us/min", "/p50_us", "/resident_mib", "/start_ms/min"]
@@ -36,5 +41,6 @@ fn a_tiny_run_finds_costs_above_zero_and_writes_them_as_json() {
         assert_eq!(chain["samples"]["small_us"].as_array().map(Vec::len), Some(2));
     }
     assert_eq!(chains[0]["wasm_kib"], serde_json::Value::Null);
+    assert_eq!(chains[2]["wasm_kib"], serde_json::Value::Null);
     assert!(chains[1]["wasm_kib"].as_f64().is_some_and(|size| size > 1.0));
 }

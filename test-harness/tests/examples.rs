@@ -13,9 +13,7 @@ use test_harness::vendor::{self, Vendor};
 use test_harness::{scenario, workspace_root};
 
 /// The variables that shipped configs take their keys from.
-const KEYS: [&str; 2] = ["OPENAI_API_KEY", "DEEPSEEK_API_KEY"];
-/// The key that the built-in vendor wants to see.
-const KEY: &str = "sk-example";
+const KEYS: [&str; 3] = ["OPENAI_API_KEY", "DEEPSEEK_API_KEY", "MISTRAL_API_KEY"];
 
 fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -30,8 +28,13 @@ fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
     found
 }
 
+/// The key of a vendor, which no other one takes; its variable and its cluster are named after it.
+fn key_of(name: &str) -> String {
+    format!("sk-{}", name.trim_end_matches("_API_KEY").to_lowercase())
+}
+
 fn options() -> Options {
-    Options { variables: KEYS.map(|name| (name.to_owned(), KEY.to_owned())).to_vec(), ..Options::default() }
+    Options { variables: KEYS.map(|name| (name.to_owned(), key_of(name))).to_vec(), ..Options::default() }
 }
 
 #[test]
@@ -54,22 +57,44 @@ fn examples_give_their_answers() {
     let Some(binary) = provide_or_skip("examples") else { return };
     for config in files(&workspace_root().join("examples"), "envoy.yaml") {
         let folder = config.parent().expect("a folder");
-        let read = |name: &str| -> Value {
-            let text =
-                fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+        let read = |path: &Path| -> Value {
+            let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         };
-        let vendor = Vendor::start(vendor::Options { key: KEY.to_owned(), pace: Duration::ZERO });
         let mut render = Render::from_file(&config).expect("the file").built_wasm();
+        let mut vendors = Vec::new();
         for cluster in clusters(&config) {
+            let vendor = Vendor::start(vendor::Options { key: key_of(&cluster), pace: Duration::ZERO });
             render = render.cluster_endpoint(&cluster, vendor.addr(), Transport::Plain);
+            vendors.push(vendor);
         }
         let envoy = Envoy::start(&binary, render, options()).expect("Envoy starts");
-        let request = Request::post_json("/v1/chat/completions", &read("request.json"));
-        let response = send(envoy.addr(""), &request).expect("an answer");
-        let differences = scenario::json_lacks(&response.json(), &read("answer.json"));
-        assert!(differences.is_empty(), "{}: {differences:?}\n{}", folder.display(), response.text());
+        let requests = files(folder, ".json").into_iter().filter(|path| name_of(path).starts_with("request"));
+        let mut asked = 0;
+        for path in requests {
+            asked += 1;
+            let request = Request::post_json("/v1/chat/completions", &read(&path));
+            let response = send(envoy.addr(""), &request).expect("an answer");
+            let answer = read(&folder.join(name_of(&path).replacen("request", "answer", 1)));
+            let differences = scenario::json_lacks(&response.json(), &answer);
+            assert!(differences.is_empty(), "{}: {differences:?}\n{}", path.display(), response.text());
+        }
+        assert!(asked > 0, "{}: no request", folder.display());
     }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The example explains the config that stands among those to deploy.
+#[test]
+fn multi_model_example_shows_the_shipped_config() {
+    let read = |path: &str| {
+        let text = fs::read_to_string(workspace_root().join(path)).expect("the file");
+        parse_yaml(&text).expect("YAML")
+    };
+    assert_eq!(read("examples/multi-model-gateway/envoy.yaml"), read("envoy/multi-model.yaml"));
 }
 
 fn clusters(config: &Path) -> Vec<String> {
@@ -95,6 +120,12 @@ fn plugin_configs_of_istio_resources_load_without_a_complaint() {
                     .fold(config.to_owned(), |text, key| text.replace(&format!("${{{key}}}"), "k"));
                 let lines = match object["name"].as_str() {
                     Some("ai-proxy") => common::testkit::load_errors::<ai_proxy::AiProxy>(&config),
+                    Some("model-mapper") => {
+                        common::testkit::load_errors::<model_mapper::ModelMapper>(&config)
+                    }
+                    Some("model-router") => {
+                        common::testkit::load_errors::<model_router::ModelRouter>(&config)
+                    }
                     other => panic!("{}: no plugin {other:?}", path.display()),
                 };
                 assert_eq!(lines, Ok(vec![]), "{}", path.display());

@@ -22,10 +22,14 @@ struct Gateway {
 
 impl Gateway {
     fn start(test: &str, probe: &Value) -> Option<Self> {
+        Self::start_with(test, probe, Options::default())
+    }
+
+    fn start_with(test: &str, probe: &Value, options: Options) -> Option<Self> {
         let binary = provide_or_skip(test)?;
         let (upstream, service) = (Upstream::start(), Upstream::start());
         let render = render(probe, &upstream, &service);
-        let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");
+        let envoy = Envoy::start(&binary, render, options).expect("Envoy starts");
         Some(Self { envoy, upstream, service })
     }
 
@@ -75,6 +79,19 @@ fn calling(reply: bool, half: &str) -> Value {
     config
 }
 
+/// Asks the service before it is said what is wanted of a response.
+fn calling_from_the_head(what: &str) -> Value {
+    let call =
+        json!({ "cluster": "service", "path": "/other", "take": false, "reply": false, "timeoutMs": 5000 });
+    let mut config =
+        json!({ "response": "pass", "responseLimit": LIMIT, "responseTail": "!", "responseHeadCall": call });
+    match what {
+        "take" | "reply" => config["responseHeadCall"][what] = json!(true),
+        mode => config["response"] = json!(mode),
+    }
+    config
+}
+
 #[test]
 fn rule_01_heads_are_held_only_when_a_body_follows() {
     let mut config = replacing("new", 1);
@@ -96,6 +113,30 @@ fn rule_01_heads_are_held_only_when_a_body_follows() {
     let seen = gateway.seen(4);
     assert_eq!(seen[0].text(), "new");
     assert!(seen.iter().all(|request| request.header("x-probe").as_deref() == Some("1")));
+}
+
+#[test]
+fn rule_01_a_response_waits_for_the_call_of_its_head_with_or_without_a_body() {
+    for (mode, body) in [("pass", "failed twice"), ("whole", "failed twice"), ("chunks", "FAILED TWICE!")] {
+        let Some(gateway) = Gateway::start("rule_01", &calling_from_the_head(mode)) else { return };
+        for delay in [0, 50, 200] {
+            let mut slow = Answer::new(200).body("granted");
+            slow.delay = Duration::from_millis(delay);
+            gateway.service.script(slow);
+            let pieces = [("failed ", 0), ("twice", 100)];
+            gateway.upstream.script(pieces.iter().fold(Answer::new(503), |answer, (piece, wait)| {
+                answer.chunk((piece.as_bytes().to_vec(), Duration::from_millis(*wait)))
+            }));
+            let response = gateway.send(&post("body"));
+            assert_eq!((response.status, response.text().as_str()), (503, body), "{mode} {delay}");
+            assert_eq!(response.header("x-call").as_deref(), Some("200 granted"), "{mode} {delay}");
+            assert!(response.complete);
+            gateway.upstream.script(Answer::new(204));
+            let bare = gateway.send(&Request::get("/none"));
+            assert_eq!((bare.status, bare.header("x-call").as_deref()), (204, Some("200 granted")));
+        }
+        gateway.assert_alive();
+    }
 }
 
 #[test]
@@ -201,6 +242,46 @@ fn rule_05_nothing_goes_upstream_after_a_reply() {
 }
 
 #[test]
+fn rule_05_another_answer_takes_the_place_of_a_response_once() {
+    let Some(gateway) = Gateway::start("rule_05", &calling_from_the_head("take")) else { return };
+    // More than the buffer limit, which is for what waits in Envoy.
+    let large = "x".repeat(3 * LIMIT);
+    for body in ["ok", large.as_str()] {
+        gateway.service.script(Answer::new(201).header("x-from", "service").body(body));
+        for (answer, request) in [
+            (Answer::new(503).body("failed"), post("body")),
+            (Answer::new(503).chunk("fai").chunk(("led", Duration::from_millis(100))), post("body")),
+            (Answer::new(503), Request::get("/")),
+        ] {
+            gateway.upstream.script(answer);
+            let response = gateway.send(&request);
+            assert_eq!(response.status, 201);
+            assert!(response.text() == body, "{} bytes", response.text().len());
+            assert_eq!(response.header("x-from").as_deref(), Some("service"));
+            assert_eq!(response.header("content-length"), Some(body.len().to_string()));
+            assert!(response.complete);
+        }
+    }
+    let h2 = gateway.send(&post("body").over(Version::H2));
+    assert_eq!((h2.status, h2.text().len()), (201, large.len()));
+    assert_eq!(gateway.seen(7).len(), 7);
+    assert_eq!(gateway.service.take().len(), 7);
+    gateway.assert_alive();
+}
+
+#[test]
+fn rule_05_a_reply_takes_the_place_of_a_response() {
+    let Some(gateway) = Gateway::start("rule_05", &calling_from_the_head("reply")) else { return };
+    gateway.service.script(Answer::new(200).body("no"));
+    for answer in [Answer::new(503).body("failed"), Answer::new(503)] {
+        gateway.upstream.script(answer);
+        let response = gateway.send(&post("body"));
+        assert_eq!((response.status, response.text().as_str()), (451, "200 no"));
+    }
+    gateway.assert_alive();
+}
+
+#[test]
 fn rule_06_an_odd_header_byte_harms_nobody() {
     let Some(gateway) = Gateway::start("rule_06", &replacing("new", 1)) else { return };
     let response = gateway.send(&post("body").header("x-odd", b"caf\xe9 \xff".to_vec()));
@@ -247,6 +328,65 @@ fn rule_09_a_callout_that_cannot_start_does_not_hang() {
     }
     let seen = gateway.seen(2);
     assert!(seen.iter().all(|request| request.header("x-call").as_deref() == Some("failed bad argument")));
+}
+
+#[test]
+fn rule_08_and_09_a_response_survives_the_call_of_its_head() {
+    let mut nowhere = calling_from_the_head("pass");
+    nowhere["responseHeadCall"]["cluster"] = json!("nowhere");
+    for (config, told) in [(calling_from_the_head("pass"), "failed empty"), (nowhere, "failed bad argument")]
+    {
+        let Some(gateway) = Gateway::start("rule_08", &config) else { return };
+        gateway.service.script(Answer::new(200).chunk("half").then(Then::Reset));
+        for answer in [Answer::new(503).body("failed"), Answer::new(503)] {
+            gateway.upstream.script(answer);
+            let response = gateway.send(&post("body"));
+            assert_eq!((response.status, response.header("x-call").as_deref()), (503, Some(told)));
+        }
+        gateway.assert_alive();
+    }
+}
+
+#[test]
+fn rule_04_a_response_too_large_to_wait_is_let_go() {
+    let mut config = calling_from_the_head("take");
+    config["responseLimit"] = json!(50_000);
+    let Some(gateway) = Gateway::start("rule_04", &config) else { return };
+    let mut slow = Answer::new(200).body("late");
+    slow.delay = Duration::from_millis(500);
+    gateway.service.script(slow);
+    gateway.upstream.script(Answer::new(503).body("x".repeat(500_000)));
+    let response = gateway.send(&post("body"));
+    assert_eq!((response.status, response.text().len()), (503, 500_000));
+    gateway.assert_alive();
+}
+
+#[test]
+fn one_worker_does_the_periodic_work_of_all() {
+    let call = json!({ "cluster": "service", "path": "/tick", "timeoutMs": 1000 });
+    let config = json!({ "tick": { "everyMs": 100, "turn": true, "call": call } });
+    let options = Options { concurrency: 2, ..Options::default() };
+    let Some(gateway) = Gateway::start_with("ticks", &config, options) else { return };
+    std::thread::sleep(Duration::from_millis(1500));
+    let stat = |name: &str| {
+        let stats = gateway.envoy.stats(name).expect("the admin answers");
+        stats.iter().find(|(known, _)| known.ends_with(name)).map_or(0, |(_, value)| *value)
+    };
+    let (turns, ticks) = (stat("probe_turns"), stat("probe_ticks"));
+    let answers = stat("probe_tick_answers");
+    let called = gateway.service.take().len() as u64;
+    // Two workers and the main thread tick ten times a second each, on a machine that has other work too.
+    assert!(ticks >= 2 * turns, "{ticks} ticks, {turns} turns");
+    assert!((4..=17).contains(&turns), "{turns} turns in a second and a half");
+    assert!(called >= turns && called - answers <= 2, "{called} calls, {answers} answers");
+    gateway.assert_alive();
+}
+
+#[test]
+fn without_periodic_work_there_is_no_timer() {
+    let Some(gateway) = Gateway::start("no ticks", &json!({})) else { return };
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(gateway.envoy.stats("probe_ticks").expect("the admin answers").is_empty());
 }
 
 #[test]
@@ -378,6 +518,23 @@ fn rule_15_a_bad_config_is_refused_with_one_line() {
 }
 
 #[test]
+fn a_configuration_may_come_as_a_struct() {
+    let Some(binary) = provide_or_skip("a Struct as configuration") else { return };
+    let (upstream, service) = (Upstream::start(), Upstream::start());
+    let config = json!({
+        "@type": "type.googleapis.com/google.protobuf.Struct",
+        "value": { "requestHeaders": { "x-probe": "from a Struct" }, "requestLimit": 1000 },
+    });
+    let filter = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
+    let place = format!("{filter}/typed_config/config/configuration");
+    let render = render(&json!({}), &upstream, &service).set(&place, config);
+    let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");
+    assert_eq!(send(envoy.addr("gateway"), &Request::get("/")).expect("an answer").status, 200);
+    let seen = upstream.wait_for(1, Duration::from_secs(5));
+    assert_eq!(seen[0].header("x-probe").as_deref(), Some("from a Struct"));
+}
+
+#[test]
 fn a_naive_layout_is_caught_by_a_log_line() {
     let Some(binary) = provide_or_skip("naive layout") else { return };
     let (upstream, service) = (Upstream::start(), Upstream::start());
@@ -417,6 +574,13 @@ fn an_upgraded_connection_is_never_held() {
         .header("sec-websocket-version", "13");
     let response = send(envoy.addr("gateway"), &request).expect("an answer, so the head was not held");
     assert_eq!(response.status, 426);
+
+    // With a body of its own it would go past every plugin that has to read it.
+    let request = post("something").header("connection", "Upgrade").header("upgrade", "websocket");
+    let response = send(envoy.addr("gateway"), &request).expect("an answer");
+    assert_eq!(response.status, 400);
+    assert_eq!(response.json()["error"]["code"], "upgrade_with_body");
+    assert_eq!(upstream.take().len(), 1);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::ConfigError;
 use super::load::Variables;
 use super::node::{element, member};
 use super::secret::{MARKER, substitute};
+use crate::json::decimal;
 
 /// A key that the struct it was read into does not have.
 #[derive(Debug, Clone)]
@@ -157,7 +158,11 @@ impl Lenient<'_, '_, '_> {
     fn text(&self) -> Option<String> {
         match self.value {
             Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
+            Value::Number(number) => {
+                let unsigned = number.as_u64().map(|number| number.to_string());
+                let whole = unsigned.or_else(|| number.as_i64().map(|number| number.to_string()));
+                whole.or_else(|| decimal::write(number.as_f64()?))
+            }
             Value::Bool(value) => Some(value.to_string()),
             _ => None,
         }
@@ -271,7 +276,7 @@ impl<'de> Deserializer<'de> for Lenient<'de, '_, '_> {
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let number = match self.value {
             Value::Number(number) => number.as_f64(),
-            Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+            Value::String(text) => decimal::read(text.trim()),
             Value::Bool(value) => Some(f64::from(*value)),
             _ => None,
         };

@@ -9,6 +9,7 @@ use super::node::{Node, element};
 use super::protobuf_struct;
 use super::rules::{Matcher, Rule, RuleSet, Slot};
 use super::{ConfigError, Section};
+use crate::json;
 
 /// Looks an environment variable of the VM up.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -125,25 +126,32 @@ fn parse(bytes: &[u8]) -> Result<(Map<String, Value>, bool), ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Ok((Map::new(), false));
     }
-    match serde_json::from_slice::<Value>(bytes) {
+    match json::tree(bytes) {
         Ok(Value::Object(document)) => Ok((document, false)),
         Ok(other) => Err(ConfigError::new("", format!("expected a JSON object, found {}", kind(&other)))),
         // The tag of a Struct's only field; no JSON text that means anything begins with a line feed.
         Err(error) => {
             match bytes.first().filter(|first| **first == 0x0a).and_then(|_| protobuf_struct::decode(bytes)) {
                 Some(document) => Ok((document, true)),
-                None => Err(ConfigError::new(
-                    "",
-                    format!(
-                        "not valid JSON (line {} column {}); the configuration must be JSON text in a \
-                     google.protobuf.StringValue",
-                        error.line(),
-                        error.column()
-                    ),
-                )),
+                None => {
+                    let (line, column) = place(bytes, error.at().unwrap_or(0));
+                    let message = format!(
+                        "not valid JSON (line {line} column {column}); the configuration must be JSON text in a \
+                         google.protobuf.StringValue"
+                    );
+                    Err(ConfigError::new("", message))
+                }
             }
         }
     }
+}
+
+/// Line and column of a byte, both from 1.
+fn place(text: &[u8], at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    (line, column)
 }
 
 type PlacedRule = (Option<String>, Value);
@@ -336,7 +344,7 @@ mod tests {
         check_refused(br#"{"_rules_":3}"#, "_rules_: expected a list of objects, found a number");
         check_refused(br#"{"_rules_":[3]}"#, "_rules_[0]: expected an object, found a number");
         check_refused(br#"{"_rules_":[]}"#, "_rules_: no rule, and no config beside it");
-        check_refused(b"\n{\"number\":", "not valid JSON (line 2 column 10)");
+        check_refused(b"\n{\"number\":", "not valid JSON (line 2 column 11)");
         check_refused(b"\xff\xfe", "not valid JSON");
         // Case 14 of the worked matching cases.
         check_refused(br#"{"_rules_":[{"modelKey":"m"}]}"#, "_rules_[0]: the rule matches nothing");

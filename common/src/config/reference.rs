@@ -73,6 +73,10 @@ macro_rules! settings {
             }
         }
 
+        impl $crate::config::reference::Setting for $name {
+            const KIND: &'static str = "object";
+        }
+
         impl $crate::config::reference::Documented for $name {
             #[cfg(not(target_arch = "wasm32"))]
             const KEYS: &'static [$crate::config::reference::Key] = &[

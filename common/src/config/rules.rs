@@ -47,6 +47,15 @@ pub(super) enum Slot<C> {
 }
 
 impl<C> RuleSet<C> {
+    /// Every config that is in service, the global one first.
+    pub fn configs(&self) -> impl Iterator<Item = &Rc<C>> {
+        let slots = self.global.iter().chain(self.rules.iter().map(|rule| &rule.slot));
+        slots.filter_map(|slot| match slot {
+            Slot::Ready(config) => Some(config),
+            Slot::Broken | Slot::Disabled => None,
+        })
+    }
+
     /// The first rule that matches, else the global config.
     #[must_use]
     pub fn select(&self, target: &dyn Target) -> Selected<C> {

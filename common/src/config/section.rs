@@ -64,20 +64,25 @@ impl<'a> Section<'a> {
     ) -> Result<(A, B), ConfigError> {
         let (shared, first) = lenient::read(node.value(), node.path(), self.variables);
         let (own, second) = lenient::read(node.value(), node.path(), self.variables);
-        let is_top = |unknown: &&Unknown| unknown.parent == node.path();
-        let neither = first.iter().filter(is_top).filter_map(|one| {
-            let other = second.iter().find(|other| other.parent == one.parent && other.key == one.key)?;
-            Some((one, one.known, other.known))
-        });
-        // Below the top, whoever looked there knew its parent.
-        let nested = first.iter().chain(&second).filter(|unknown| !is_top(unknown));
-        self.warn_of(neither.chain(nested.map(|unknown| (unknown, unknown.known, &[][..]))));
+        self.warn_of_pair(node, &first, &second);
         Ok((shared?, own?))
     }
 
     /// Tells the operator something that does not stop the configuration.
     pub fn warn(&mut self, path: &str, message: impl Into<String>) {
         self.warnings.push(ConfigError::new(path, message));
+    }
+
+    /// Apart from [`Section::read_pair`], of which there is a copy for each pair of types.
+    fn warn_of_pair(&mut self, node: &Node<'_>, first: &[Unknown], second: &[Unknown]) {
+        let is_top = |unknown: &&Unknown| unknown.parent == node.path();
+        let neither = first.iter().filter(is_top).filter_map(|one| {
+            let other = second.iter().find(|other| other.parent == one.parent && other.key == one.key)?;
+            Some((one, one.known, other.known))
+        });
+        // Below the top, whoever looked there knew its parent.
+        let nested = first.iter().chain(second).filter(|unknown| !is_top(unknown));
+        self.warn_of(neither.chain(nested.map(|unknown| (unknown, unknown.known, &[][..]))));
     }
 
     fn warn_of<'u>(

@@ -51,7 +51,15 @@ impl<F: Filter> Plugin<F> {
         if let Some(gauge) = host.metric(MetricKind::Gauge, &name) {
             host.record(gauge, u64::try_from(loaded.errors.len()).unwrap_or(u64::MAX));
         }
+        for config in loaded.rules.configs() {
+            F::loaded(config, host);
+        }
         Ok(Self { rules: loaded.rules })
+    }
+
+    /// Every config object that is in service.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &Rc<F::Config>> {
+        self.rules.configs()
     }
 }
 
@@ -73,6 +81,14 @@ pub struct Exchange<F: Filter> {
     readdressed: bool,
     /// The response came to its end.
     finished: bool,
+    /// Some of the response's body waits in Envoy.
+    waits: bool,
+    /// Body of the answer that takes the place of the response; its head is `response` then.
+    taken: Option<Vec<u8>>,
+    /// The head that Envoy has, where it is not `response`.
+    replaced: Option<Box<Head>>,
+    /// The answer to a call, until the next piece of the body comes.
+    answer: Option<Box<(Call, CallAnswer)>>,
 }
 
 /// What is done with the pieces of a request body whose head has left.
@@ -104,6 +120,8 @@ enum Stage {
     ResponseHeld,
     /// A held half waits for a callout's answer.
     Calling(Call),
+    /// The answer is there, and waits for the next piece of the body.
+    Answered,
     /// The response is rewritten as it comes.
     Streaming,
     /// The response passes as it comes, and the filter sees it.
@@ -112,21 +130,28 @@ enum Stage {
     Responded,
     /// We answered; what comes back through the response callbacks is our own reply.
     Replied,
+    /// Another answer takes the place of the response as soon as there is a body to write it into.
+    Replacing,
+    /// It did: what is left of the response's own body goes nowhere.
+    Dropping,
+    /// It did as a local reply, and comes back in the same way.
+    Replaced,
 }
 
 /// A callout that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call {
     token: u32,
-    half: Half,
+    step: Step,
     has_body: bool,
     max_answer_bytes: usize,
 }
 
-/// Which half of an exchange a step belongs to.
+/// The step of an exchange that asked for a callout, and hears of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Half {
+enum Step {
     Request,
+    ResponseHead,
     Response,
 }
 
@@ -146,6 +171,10 @@ impl<F: Filter> Exchange<F> {
             wants_response: false,
             readdressed: false,
             finished: false,
+            waits: false,
+            taken: None,
+            replaced: None,
+            answer: None,
         }
     }
 
@@ -178,19 +207,30 @@ impl<F: Filter> Exchange<F> {
             RequestBody::Pass => return self.release_request(host, None),
             RequestBody::Whole { limit } => (limit, Stage::RequestHeld),
             RequestBody::Watched { limit } => (limit, Stage::RequestWatched),
-            RequestBody::Chunks if end || self.is_tunnel() => (usize::MAX, Stage::RequestHeld),
+            RequestBody::Chunks if end || self.is_upgrade() => (usize::MAX, Stage::RequestHeld),
             RequestBody::Chunks => {
                 // [rule 3] The length of a rewritten body is not known beforehand.
                 self.request.remove("content-length");
                 return self.release_passing(host, Passing::Rewritten);
             }
-            RequestBody::Observed if end || self.is_tunnel() => return self.release_request(host, None),
+            RequestBody::Observed if end || self.is_upgrade() => return self.release_request(host, None),
             RequestBody::Observed => return self.release_passing(host, Passing::Observed),
         };
         self.limit = limit;
-        if self.is_tunnel() {
-            // An upgraded connection has no end to wait for: holding its head would hang the handshake.
-            return self.release_request(host, None);
+        if self.is_upgrade() {
+            // An upgraded connection has no end to wait for: holding its head would hang the handshake. Only
+            // a request that brings something of its own may not pass unread in this way.
+            return match self.request.get(":method") {
+                Some(b"GET" | b"CONNECT") => self.release_request(host, None),
+                _ => self.refuse(
+                    host,
+                    &Fault::client(
+                        400,
+                        "upgrade_with_body",
+                        "a request that upgrades its connection has no body of its own",
+                    ),
+                ),
+            };
         }
         if end {
             // [rule 1] Nothing else will come after this callback, so it must not pause for more.
@@ -212,10 +252,12 @@ impl<F: Filter> Exchange<F> {
             Passing::Unread => {}
         }
         match self.stage {
-            // [rule 2] A Continue from here would release the head before the answer is back.
-            Stage::Calling(_) | Stage::Replied => Action::Pause,
-            Stage::RequestHeld | Stage::RequestWatched if size > self.limit => self.request_too_large(host),
+            // [rule 2] A Continue from here would release the head before the answer is back. While the
+            // response waits for one, what is left of the request goes on.
+            Stage::Calling(call) if call.step == Step::Request => Action::Pause,
+            Stage::Replied => Action::Pause,
             Stage::RequestWatched => self.watched_request(host, size, end),
+            Stage::RequestHeld if size > self.limit => self.request_too_large(host),
             Stage::RequestHeld if end => self.buffered_request(host, size),
             Stage::RequestHeld => Action::Pause,
             _ => Action::Continue,
@@ -230,7 +272,8 @@ impl<F: Filter> Exchange<F> {
             Passing::Unread => {}
         }
         match self.stage {
-            Stage::Calling(_) | Stage::Replied => Action::Pause,
+            Stage::Calling(call) if call.step == Step::Request => Action::Pause,
+            Stage::Replied => Action::Pause,
             Stage::RequestHeld => self.buffered_request(host, self.limit),
             Stage::RequestWatched => self.grown_request(host),
             _ => Action::Continue,
@@ -243,7 +286,7 @@ impl<F: Filter> Exchange<F> {
         match self.stage {
             Stage::Requested => {}
             // Our own reply, or one that Envoy or another filter gave while we still held the request.
-            Stage::Replied => return Action::Continue,
+            Stage::Replied | Stage::Replaced => return Action::Continue,
             _ => {
                 self.stage = Stage::Passing;
                 return Action::Continue;
@@ -261,37 +304,35 @@ impl<F: Filter> Exchange<F> {
             return Action::Continue;
         };
         self.response = Head::from_pairs(pairs);
-        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
-        let mut cx =
-            ResponseCx { request: &self.request, head: &mut self.response, has_body: !end, env: host };
-        match filter.response_head(&mut cx) {
-            Err(fault) => self.refuse(host, &fault),
-            Ok(ResponseBody::Pass) => self.release_response(host, None, Stage::Responded),
-            Ok(ResponseBody::Chunks) => {
-                // [rule 3] The length of a rewritten stream is not known beforehand.
-                self.response.remove("content-length");
-                self.release_response(host, None, Stage::Streaming)
-            }
-            Ok(ResponseBody::Observed) if end => self.release_response(host, None, Stage::Responded),
-            Ok(ResponseBody::Observed) => self.release_response(host, None, Stage::Observing),
-            // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
-            Ok(ResponseBody::Whole { .. }) if end => self.whole_response(host, Vec::new(), false),
-            Ok(ResponseBody::Whole { limit }) => {
-                self.limit = limit;
-                if self.response.content_length().is_some_and(|length| length > limit as u64) {
-                    return self.refuse(host, &self.response_too_large());
-                }
-                self.stage = Stage::ResponseHeld;
-                Action::Pause
-            }
-        }
+        self.ask(host, !end)
     }
 
     /// Some of the response body arrived. While held, `size` counts all of it; streamed, this piece.
     pub fn response_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
         self.finished |= end;
         match self.stage {
-            Stage::Calling(_) => Action::Pause,
+            Stage::Calling(_) if size > self.limit && self.taken.is_none() => self.let_go(host),
+            Stage::Answered if size > self.limit && self.taken.is_none() => self.let_go(host),
+            Stage::Calling(_) => {
+                self.waits = true;
+                Action::Pause
+            }
+            Stage::Answered => {
+                self.waits = true;
+                self.resume_in_body(host)
+            }
+            Stage::Replacing => {
+                let body = self.taken.take().unwrap_or_default();
+                self.write_replacement(host, &body)
+            }
+            Stage::Dropping => {
+                if size > 0
+                    && let Err(error) = host.replace_body(Body::Response, &[])
+                {
+                    host.log(LogLevel::Error, format_args!("{}: a piece was not dropped: {error}", F::NAME));
+                }
+                Action::Continue
+            }
             Stage::ResponseHeld if size > self.limit => self.refuse(host, &self.response_too_large()),
             Stage::ResponseHeld if end => self.buffered_response(host, size),
             Stage::ResponseHeld => Action::Pause,
@@ -308,16 +349,22 @@ impl<F: Filter> Exchange<F> {
     pub fn response_trailers(&mut self, host: &dyn Host) -> Action {
         self.finished = true;
         match self.stage {
-            Stage::Calling(_) => Action::Pause,
+            Stage::Calling(_) => {
+                self.waits = true;
+                Action::Pause
+            }
             Stage::ResponseHeld => self.buffered_response(host, self.limit),
             Stage::Observing => self.observe_response(host, 0, true),
+            Stage::Answered => self.resume_in_body(host),
+            Stage::Replacing => {
+                // No body came, and none can be written here.
+                let body = self.taken.take().unwrap_or_default();
+                self.reply_with(host, &body)
+            }
             Stage::Streaming => {
                 self.stage = Stage::Responded;
                 let mut rest = Vec::new();
-                if let Some(filter) = self.filter.as_mut() {
-                    let cx = StreamCx { request: &self.request, response: &self.response, env: host };
-                    filter.response_chunk(&cx, &[], true, &mut rest);
-                }
+                self.with_chunk(host, &[], true, &mut rest);
                 if !rest.is_empty() {
                     // The body buffer is gone by now; a write would trap.
                     host.log(LogLevel::Warn, format_args!(
@@ -330,32 +377,36 @@ impl<F: Filter> Exchange<F> {
         }
     }
 
-    /// A callout was answered. [rule 8] With `headers == 0` there is nothing to read.
+    /// A callout was answered.
     pub fn call_answer(&mut self, host: &dyn Host, token: u32, headers: usize, body_size: usize) {
         let Stage::Calling(call) = self.stage else { return };
         if call.token != token {
             return;
         }
-        let answer = if headers == 0 {
-            CallAnswer::Failed(HostError::Empty)
-        } else {
-            match host.pairs(Map::Call) {
-                Ok(pairs) => CallAnswer::Answered {
-                    head: Head::from_pairs(pairs),
-                    body: read(host, Body::Call, 0, body_size.min(call.max_answer_bytes)).unwrap_or_default(),
-                },
-                Err(error) => CallAnswer::Failed(error),
-            }
-        };
+        let answer = read_answer(host, headers, body_size, call.max_answer_bytes);
+        if call.step == Step::ResponseHead && self.waits && !self.finished {
+            // [rule 5] A part of the body waits. If it were resumed from here, Envoy would show us, in the
+            // place of the next piece, what another filter holds.
+            self.stage = Stage::Answered;
+            self.answer = Some(Box::new((call, answer)));
+            return;
+        }
         // [rule 5] The phase is paused by our own Pause and not answered: resume it once, and only
         // if the step let it go.
-        let action = self.answered(host, call.half, answer, call.has_body);
+        let action = self.answered(host, call.step, answer, call.has_body);
         if action == Action::Continue {
-            let body = if call.half == Half::Request { Body::Request } else { Body::Response };
+            let body = if call.step == Step::Request { Body::Request } else { Body::Response };
             if let Err(error) = host.resume(body) {
                 host.log(LogLevel::Error, format_args!("{}: the host refused to resume: {error}", F::NAME));
             }
         }
+    }
+
+    /// Goes on with the answer that has waited for this callback of the response's body.
+    fn resume_in_body(&mut self, host: &dyn Host) -> Action {
+        let Some(answer) = self.answer.take() else { return Action::Continue };
+        let (call, answer) = *answer;
+        self.answered(host, call.step, answer, call.has_body)
     }
 
     /// The exchange is over. Safe to call again: the filter hears of it once.
@@ -363,6 +414,7 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.take() else { return };
         let how = match self.stage {
             Stage::Replied => End::Replied,
+            Stage::Replaced => End::Complete,
             _ if self.finished => End::Complete,
             _ => End::Aborted,
         };
@@ -370,7 +422,7 @@ impl<F: Filter> Exchange<F> {
         filter.end(&StreamCx { request: &self.request, response: &self.response, env: host }, how);
     }
 
-    fn is_tunnel(&self) -> bool {
+    fn is_upgrade(&self) -> bool {
         self.request.has("upgrade") || self.request.get(":method") == Some(b"CONNECT")
     }
 
@@ -446,20 +498,23 @@ impl<F: Filter> Exchange<F> {
         }
     }
 
-    /// Only what is new is read, so that a body in many pieces is not copied over and over.
+    /// Only what is new is read, so that a body in many pieces is not copied over and over. Of a piece that goes
+    /// over the limit the filter sees what is under it, and has the last word then.
     fn watched_request(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
         let known = self.so_far.len();
-        match read(host, Body::Request, known, size.saturating_sub(known)) {
+        let is_too_large = size > self.limit;
+        match read(host, Body::Request, known, size.min(self.limit).saturating_sub(known)) {
             Ok(more) if known == 0 => self.so_far = more,
             Ok(more) => self.so_far.extend_from_slice(&more),
             Err(error) => return self.refuse(host, &unreadable(error)),
         }
-        if end {
+        if end && !is_too_large {
             return self.grown_request(host);
         }
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = RequestCx { head: &mut self.request, has_body: true, env: host };
         match filter.request_growing(&mut cx, &self.so_far) {
+            Ok(Growth::Wait) if is_too_large => self.request_too_large(host),
             Ok(Growth::Wait) => Action::Pause,
             Ok(Growth::Release) => {
                 self.so_far = Vec::new();
@@ -489,7 +544,126 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = RequestCx { head: &mut self.request, has_body, env: host };
         let flow = filter.request_body(&mut cx, body);
-        self.follow(host, Half::Request, flow, has_body)
+        self.follow(host, Step::Request, flow, has_body)
+    }
+
+    /// Asks the filter about the head of a response, the upstream's or one taken in its place.
+    fn ask(&mut self, host: &dyn Host, has_body: bool) -> Action {
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut cx = ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
+        let wanted = filter.response_head(&mut cx);
+        self.grant(host, wanted, has_body)
+    }
+
+    /// Does with a response whose head is held what the filter wants with it.
+    fn grant(&mut self, host: &dyn Host, wanted: Result<ResponseBody, Fault>, has_body: bool) -> Action {
+        match wanted {
+            Err(fault) => self.refuse(host, &fault),
+            Ok(ResponseBody::Pass) => self.release_response(host, None, Stage::Responded),
+            Ok(ResponseBody::Chunks) => {
+                // [rule 3] The length of a rewritten stream is not known beforehand.
+                self.response.remove("content-length");
+                self.stream(host)
+            }
+            Ok(ResponseBody::Observed) => self.show(host),
+            Ok(ResponseBody::Whole { limit }) => {
+                self.limit = limit;
+                match &self.taken {
+                    Some(body) if body.len() > limit => self.refuse(host, &self.response_too_large()),
+                    Some(body) => self.whole_response(host, body.clone(), !body.is_empty()),
+                    None if self.finished && self.waits => self.buffered_response(host, limit),
+                    // [rule 1] HEAD, 204 and 304 have no body: nothing else will come.
+                    None if self.finished => self.whole_response(host, Vec::new(), false),
+                    None if self.response.content_length().is_some_and(|length| length > limit as u64) => {
+                        self.refuse(host, &self.response_too_large())
+                    }
+                    None => {
+                        self.stage = Stage::ResponseHeld;
+                        Action::Pause
+                    }
+                }
+            }
+            Ok(ResponseBody::Call { callout, limit }) => {
+                self.limit = limit;
+                self.call(host, Step::ResponseHead, &callout, has_body)
+            }
+            Ok(ResponseBody::Take { head, body }) => {
+                let sent = std::mem::replace(&mut self.response, head);
+                if self.taken.is_none() {
+                    self.replaced = Some(Box::new(sent));
+                }
+                for name in CONNECTION_FIELDS {
+                    self.response.remove(name);
+                }
+                let has_body = !body.is_empty();
+                self.taken = Some(body);
+                self.ask(host, has_body)
+            }
+            Ok(ResponseBody::Reply(reply)) => self.reply(host, &reply),
+        }
+    }
+
+    /// Lets the head go, and shows the filter what of the body is there already.
+    fn show(&mut self, host: &dyn Host) -> Action {
+        let is_whole = self.finished || self.taken.is_some();
+        if let Some(filter) = self.filter.as_mut() {
+            let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+            if let Some(body) = self.taken.as_ref().filter(|body| !body.is_empty()) {
+                filter.response_passes(&cx, body, true);
+            } else if self.waits {
+                let finished = self.finished;
+                let mut see =
+                    |slice: &[u8], is_last: bool| filter.response_passes(&cx, slice, finished && is_last);
+                report_unread(host, F::NAME, observe(host, Body::Response, self.limit, &mut see));
+            }
+        }
+        self.release_response(host, None, if is_whole { Stage::Responded } else { Stage::Observing })
+    }
+
+    /// Lets the head go, and shows the filter as a first piece what of the body has waited.
+    fn stream(&mut self, host: &dyn Host) -> Action {
+        if let Some(body) = &self.taken {
+            let (body, mut out) = (body.clone(), Vec::new());
+            self.with_chunk(host, &body, true, &mut out);
+            self.taken = Some(out);
+            return self.release_response(host, None, Stage::Responded);
+        }
+        if !self.waits {
+            return self.release_response(host, None, Stage::Streaming);
+        }
+        let waiting = match read(host, Body::Response, 0, self.limit) {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                return self.refuse(host, &Fault::internal(format!("response_body_unreadable:{error}")));
+            }
+        };
+        let mut out = Vec::with_capacity(waiting.len());
+        self.with_chunk(host, &waiting, self.finished, &mut out);
+        if out.len() > self.limit {
+            return self.refuse(host, &self.response_too_large());
+        }
+        let changed = (out != waiting).then_some(out);
+        let next = if self.finished { Stage::Responded } else { Stage::Streaming };
+        match apply(host, Map::Response, Body::Response, &self.response, changed.as_deref()) {
+            Ok(()) => {
+                self.stage = next;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
+    /// A response outgrew what may wait for a callout: it goes as it came, and the answer is too late.
+    fn let_go(&mut self, host: &dyn Host) -> Action {
+        host.log(
+            LogLevel::Warn,
+            format_args!(
+                "{}: a response of more than {} bytes did not wait for the call made because of it",
+                F::NAME,
+                self.limit
+            ),
+        );
+        self.release_response(host, None, Stage::Responded)
     }
 
     fn buffered_response(&mut self, host: &dyn Host, size: usize) -> Action {
@@ -506,56 +680,60 @@ impl<F: Filter> Exchange<F> {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
         let mut cx = ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
         let flow = filter.response_body(&mut cx, body);
-        self.follow(host, Half::Response, flow, has_body)
+        self.follow(host, Step::Response, flow, has_body)
     }
 
-    fn answered(&mut self, host: &dyn Host, half: Half, answer: CallAnswer, has_body: bool) -> Action {
+    fn answered(&mut self, host: &dyn Host, step: Step, answer: CallAnswer, has_body: bool) -> Action {
         let Some(filter) = self.filter.as_mut() else { return Action::Continue };
-        let flow = match half {
-            Half::Request => {
+        let flow = match step {
+            Step::Request => {
                 let mut cx = RequestCx { head: &mut self.request, has_body, env: host };
                 filter.request_call(&mut cx, answer)
             }
-            Half::Response => {
+            Step::ResponseHead => {
+                let mut cx =
+                    ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
+                let wanted = filter.response_head_call(&mut cx, answer);
+                return self.grant(host, wanted, has_body);
+            }
+            Step::Response => {
                 let mut cx =
                     ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
                 filter.response_call(&mut cx, answer)
             }
         };
-        self.follow(host, half, flow, has_body)
+        self.follow(host, step, flow, has_body)
     }
 
-    fn follow(&mut self, host: &dyn Host, half: Half, flow: Result<Flow, Fault>, has_body: bool) -> Action {
-        match (half, flow) {
+    fn follow(&mut self, host: &dyn Host, step: Step, flow: Result<Flow, Fault>, has_body: bool) -> Action {
+        match (step, flow) {
             (_, Err(fault)) => self.refuse(host, &fault),
             (_, Ok(Flow::Reply(reply))) => self.reply(host, &reply),
-            (_, Ok(Flow::Call(callout))) => self.call(host, half, &callout, has_body),
-            (Half::Request, Ok(Flow::Pass)) => self.release_request(host, None),
-            (Half::Response, Ok(Flow::Pass)) => self.release_response(host, None, Stage::Responded),
+            (_, Ok(Flow::Call(callout))) => self.call(host, step, &callout, has_body),
+            (Step::Request, Ok(Flow::Pass)) => self.release_request(host, None),
+            (_, Ok(Flow::Pass)) => self.release_response(host, None, Stage::Responded),
             // [rule 4] A write over the buffer limit would bring Envoy itself down.
-            (Half::Request, Ok(Flow::Send(body))) if body.len() > self.limit => {
+            (Step::Request, Ok(Flow::Send(body))) if body.len() > self.limit => {
                 self.refuse(host, &Fault::too_large(self.limit))
             }
-            (Half::Response, Ok(Flow::Send(body))) if body.len() > self.limit => {
+            (_, Ok(Flow::Send(body))) if body.len() > self.limit => {
                 self.refuse(host, &self.response_too_large())
             }
             (_, Ok(Flow::Send(_))) if !has_body => self.refuse(host, &Fault::internal("no_body_to_replace")),
-            (Half::Request, Ok(Flow::Send(body))) => self.release_request(host, Some(&body)),
-            (Half::Response, Ok(Flow::Send(body))) => {
-                self.release_response(host, Some(&body), Stage::Responded)
-            }
+            (Step::Request, Ok(Flow::Send(body))) => self.release_request(host, Some(&body)),
+            (_, Ok(Flow::Send(body))) => self.release_response(host, Some(&body), Stage::Responded),
         }
     }
 
-    fn call(&mut self, host: &dyn Host, half: Half, callout: &Callout, has_body: bool) -> Action {
+    fn call(&mut self, host: &dyn Host, step: Step, callout: &Callout, has_body: bool) -> Action {
         match host.call(callout) {
             Ok(token) => {
                 let max_answer_bytes = callout.max_answer_bytes;
-                self.stage = Stage::Calling(Call { token, half, has_body, max_answer_bytes });
+                self.stage = Stage::Calling(Call { token, step, has_body, max_answer_bytes });
                 Action::Pause
             }
             // [rule 9] No callback comes for a call that could not start: the filter hears of it now.
-            Err(error) => self.answered(host, half, CallAnswer::Failed(error), has_body),
+            Err(error) => self.answered(host, step, CallAnswer::Failed(error), has_body),
         }
     }
 
@@ -582,6 +760,9 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn release_response(&mut self, host: &dyn Host, body: Option<&[u8]>, next: Stage) -> Action {
+        if let Some(taken) = self.taken.take() {
+            return self.replace(host, body.map_or(taken, <[u8]>::to_vec));
+        }
         if let Some(body) = body {
             self.response.set("content-length", body.len().to_string());
             self.response.remove("transfer-encoding");
@@ -615,6 +796,12 @@ impl<F: Filter> Exchange<F> {
         }
     }
 
+    fn with_chunk(&mut self, host: &dyn Host, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
+        let Some(filter) = self.filter.as_mut() else { return };
+        let cx = StreamCx { request: &self.request, response: &self.response, env: host };
+        filter.response_chunk(&cx, chunk, end, out);
+    }
+
     fn response_too_large(&self) -> Fault {
         Fault::upstream(
             "response_too_large",
@@ -635,6 +822,49 @@ impl<F: Filter> Exchange<F> {
         );
         let reply = F::refuse(&self.request, fault);
         self.reply(host, &reply)
+    }
+
+    /// Puts another answer in the place of the response. It is written over the response, so that the
+    /// filters that it passes next see it like any other.
+    fn replace(&mut self, host: &dyn Host, body: Vec<u8>) -> Action {
+        match (self.waits, self.finished) {
+            // [rule 4] What is there to be written over has been held.
+            (true, _) if body.len() <= self.limit => self.write_replacement(host, &body),
+            (false, false) => {
+                self.taken = Some(body);
+                self.stage = Stage::Replacing;
+                Action::Pause
+            }
+            // Too large for that, or there is no body to write over.
+            _ => self.reply_with(host, &body),
+        }
+    }
+
+    fn write_replacement(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        if !matches!(self.response.get(":status"), Some(b"204" | b"304")) {
+            self.response.set("content-length", body.len().to_string());
+        }
+        let mut head = self.replaced.take().unwrap_or_default();
+        head.replace_all(&self.response);
+        match apply(host, Map::Response, Body::Response, &head, Some(body)) {
+            Ok(()) => {
+                self.stage = Stage::Dropping;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
+    /// Answers with what took the place of the response.
+    fn reply_with(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        self.stage = Stage::Replaced;
+        if let Err(error) = host.replace_response(&self.response, body) {
+            host.log(
+                LogLevel::Error,
+                format_args!("{}: the host refused another response: {error}", F::NAME),
+            );
+        }
+        Action::Pause
     }
 
     /// [rule 5] After a reply nothing is resumed: the stage says so for good.
@@ -670,6 +900,32 @@ fn report_unread(host: &dyn Host, name: &str, observed: Result<(), HostError>) {
 
 fn unreadable(error: HostError) -> Fault {
     Fault::internal(format!("request_body_unreadable:{error}"))
+}
+
+/// Fields that tell of the connection an answer came over, not of the answer.
+const CONNECTION_FIELDS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A callout's answer, inside its callback. [rule 8] With `headers == 0` there is nothing to read.
+pub(super) fn read_answer(host: &dyn Host, headers: usize, body_size: usize, max: usize) -> CallAnswer {
+    if headers == 0 {
+        return CallAnswer::Failed(HostError::Empty);
+    }
+    match host.pairs(Map::Call) {
+        Ok(pairs) => CallAnswer::Answered {
+            head: Head::from_pairs(pairs),
+            body: read(host, Body::Call, 0, body_size.min(max)).unwrap_or_default(),
+        },
+        Err(error) => CallAnswer::Failed(error),
+    }
 }
 
 /// Head first: a body write that fails must not leave with the old length.

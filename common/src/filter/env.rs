@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::Callout;
-use crate::http::LocalReply;
 use crate::http::head::Change;
+use crate::http::{Head, LocalReply};
 
 /// What a plugin may use of its surroundings.
 pub trait Env {
@@ -52,10 +52,14 @@ pub trait Host: Env {
     fn append_body(&self, body: Body, bytes: &[u8]) -> Result<(), HostError>;
     /// Answers the client.
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError>;
+    /// Answers the client with this in the place of the response that is held.
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError>;
     /// Lets a paused phase go on.
     fn resume(&self, body: Body) -> Result<(), HostError>;
     /// Starts a call; the token comes back with its answer.
     fn call(&self, callout: &Callout) -> Result<u32, HostError>;
+    /// Asks for a timer that calls the plugin so often from now on.
+    fn tick_every(&self, period: Duration) -> Result<(), HostError>;
 }
 
 /// A header map of the host.

@@ -6,6 +6,8 @@
 pub mod driver;
 pub mod env;
 mod rewrite;
+pub mod root;
+pub mod shared;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::config::{ConfigError, Section};
 use crate::http::{Fault, Head, LocalReply};
 
 pub use env::{CasMismatch, Counter, Env, Host, HostError, LogLevel, MetricId, MetricKind};
+pub use root::TickCx;
+pub use shared::Shared;
 
 /// What one plugin does with one exchange, top to bottom in the order Envoy calls it.
 ///
@@ -37,6 +41,22 @@ pub trait Filter: Sized + 'static {
     /// answer without encoding.
     const READS_ENCODED: bool = false;
 
+    /// A config object takes effect in this VM. Once for each, before any request.
+    fn loaded(_config: &Rc<Self::Config>, _env: &dyn Env) {}
+
+    /// How often [`Filter::tick`] is to be called for this config object. Where none asks, Envoy is not
+    /// asked for a timer.
+    fn period(_config: &Self::Config) -> Option<Duration> {
+        None
+    }
+
+    /// Time for work that belongs to no exchange. Every worker has its own timer: what one of them is
+    /// to do for all asks [`TickCx::has_turn`]. Not called while calls of the last time are under way.
+    fn tick(_config: &Rc<Self::Config>, _cx: &mut TickCx<'_>) {}
+
+    /// The answer to a call that [`Filter::tick`] or this method made, with the `tag` it was given.
+    fn tick_call(_config: &Rc<Self::Config>, _cx: &mut TickCx<'_>, _tag: u64, _answer: CallAnswer) {}
+
     /// A request arrives. The head may be edited; it leaves when the body has been dealt with.
     ///
     /// # Errors
@@ -52,7 +72,7 @@ pub trait Filter: Sized + 'static {
     }
 
     /// What has come of the request body so far, each time that more of it comes, if
-    /// [`RequestBody::Watched`] was asked for. Never called with the whole: that is
+    /// [`RequestBody::Watched`] was asked for; never more than its limit. Never called with the whole: that is
     /// [`Filter::request_body`]'s.
     ///
     /// # Errors
@@ -104,6 +124,18 @@ pub trait Filter: Sized + 'static {
     /// # Errors
     /// A fault replaces the response.
     fn response_head(&mut self, _cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
+        Ok(ResponseBody::Pass)
+    }
+
+    /// The answer to a [`ResponseBody::Call`]; the response is still held.
+    ///
+    /// # Errors
+    /// A fault replaces the response.
+    fn response_head_call(
+        &mut self,
+        _cx: &mut ResponseCx<'_>,
+        _answer: CallAnswer,
+    ) -> Result<ResponseBody, Fault> {
         Ok(ResponseBody::Pass)
     }
 
@@ -195,7 +227,7 @@ pub enum Growth {
 }
 
 /// What a plugin wants of a response body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ResponseBody {
     /// It passes unread; the head leaves at once, with its edits.
     Pass,
@@ -208,6 +240,25 @@ pub enum ResponseBody {
     Chunks,
     /// It passes as it comes, and [`Filter::response_passes`] sees each piece; the head leaves at once.
     Observed,
+    /// Not yet said: call a service first, then [`Filter::response_head_call`] says it. The head waits.
+    Call {
+        /// The call.
+        callout: Callout,
+        /// Bytes of the body that may wait meanwhile; with more the response is let go as it came.
+        /// It must not exceed Envoy's own buffer limit.
+        limit: usize,
+    },
+    /// None of it: this answer of a service takes the place of the response, as if the upstream had
+    /// given it. [`Filter::response_head`] is asked about it next, and its body goes the way that is
+    /// said there, all in one piece.
+    Take {
+        /// Head of the answer. What belongs to its connection is left out.
+        head: Head,
+        /// All of its body.
+        body: Vec<u8>,
+    },
+    /// None of it: a local reply takes its place.
+    Reply(LocalReply),
 }
 
 /// How a held phase goes on.

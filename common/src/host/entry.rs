@@ -9,6 +9,7 @@ use super::envoy::Envoy;
 use super::ffi;
 use crate::filter::Filter;
 use crate::filter::driver::{Action, Exchange, Plugin};
+use crate::filter::root::Root;
 
 /// Buffer kinds of the host that only configuration uses.
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -17,16 +18,21 @@ const PLUGIN_CONFIGURATION: u32 = 7;
 pub fn start<F: Filter>() {
     // The SDK's panic hook, which puts the panic into Envoy's log. Lines are filtered by `Env::log`.
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root::<F> { plugin: None }));
+    proxy_wasm::set_root_context(|_| Box::new(Configured::<F>(None)));
 }
 
-struct Root<F: Filter> {
-    plugin: Option<Rc<Plugin<F>>>,
+/// A root context; it has nothing before it is configured.
+struct Configured<F: Filter>(Option<Root<F>>);
+
+impl<F: Filter> Context for Configured<F> {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        if let Some(root) = &mut self.0 {
+            root.call_answer(&Envoy, token, headers, body_size);
+        }
+    }
 }
 
-impl<F: Filter> Context for Root<F> {}
-
-impl<F: Filter> RootContext for Root<F> {
+impl<F: Filter> RootContext for Configured<F> {
     fn on_configure(&mut self, size: usize) -> bool {
         let bytes = if size == 0 {
             Vec::new()
@@ -36,11 +42,17 @@ impl<F: Filter> RootContext for Root<F> {
         };
         match Plugin::configure(&bytes, &|name| std::env::var(name).ok(), &Envoy) {
             Ok(plugin) => {
-                self.plugin = Some(Rc::new(plugin));
+                self.0 = Some(Root::start(Rc::new(plugin), &Envoy));
                 true
             }
             // [rule 15] Envoy refuses the start or the update, and keeps what ran before.
             Err(_) => false,
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(root) = &mut self.0 {
+            root.tick(&Envoy);
         }
     }
 
@@ -49,8 +61,8 @@ impl<F: Filter> RootContext for Root<F> {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(match &self.plugin {
-            Some(plugin) => Box::new(Stream { exchange: Exchange::new(Rc::clone(plugin)) }),
+        Some(match &self.0 {
+            Some(root) => Box::new(Stream { exchange: Exchange::new(Rc::clone(root.plugin())) }),
             None => Box::new(Unconfigured),
         })
     }

@@ -1,7 +1,6 @@
 //! The traits of [`crate::filter::env`], told in host calls.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,14 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 use super::ffi;
 use crate::filter::Callout;
 use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
-use crate::http::LocalReply;
 use crate::http::head::{Change, to_pairs};
+use crate::http::{Head, LocalReply};
+
+/// Response code details of an answer that took the place of the upstream's.
+const REPLACED: &str = "replaced_by_callout_answer";
 
 /// The stream that Envoy has called us for.
 pub(super) struct Envoy;
 
-/// Names of this VM's metrics; the host gives a new id for every definition, so they are asked once.
-type MetricIds = HashMap<(u32, String), MetricId>;
+/// This VM's metrics by kind and name; the host gives a new id for every definition, so they are asked once.
+type MetricIds = Vec<(u32, Box<str>, MetricId)>;
 
 thread_local! {
     static METRICS: RefCell<MetricIds> = RefCell::default();
@@ -71,13 +73,14 @@ impl Env for Envoy {
     }
 
     fn metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        METRICS.with_borrow_mut(|known| {
-            let key = (kind as u32, name.to_owned());
-            if let Some(id) = known.get(&key) {
-                return Some(*id);
-            }
+        METRICS.with_borrow_mut(|metrics| {
+            let key = (kind as u32, name);
+            let at = match metrics.binary_search_by_key(&key, |(kind, name, _)| (*kind, name)) {
+                Ok(at) => return metrics.get(at).map(|(_, _, id)| *id),
+                Err(at) => at,
+            };
             let id = MetricId(ffi::define_metric(kind as u32, name).ok()?);
-            known.insert(key, id);
+            metrics.insert(at, (kind as u32, name.into(), id));
             Some(id)
         })
     }
@@ -123,6 +126,12 @@ impl Host for Envoy {
         ffi::send_local_response(reply.status, &reply.details, &reply.body, &to_pairs(headers))
     }
 
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError> {
+        let status = head.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or(502);
+        let fields: Vec<(&[u8], &[u8])> = head.fields().filter(|(name, _)| !name.starts_with(b":")).collect();
+        ffi::send_local_response(status, REPLACED, body, &to_pairs(fields.into_iter()))
+    }
+
     fn resume(&self, body: Body) -> Result<(), HostError> {
         ffi::continue_stream(u32::from(body == Body::Response))
     }
@@ -142,6 +151,10 @@ impl Host for Envoy {
             proxy_wasm::types::Status::BadArgument => HostError::BadArgument,
             _ => HostError::Internal,
         })
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        ffi::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
     }
 }
 

@@ -63,6 +63,7 @@ unsafe extern "C" {
     fn proxy_increment_metric(id: u32, delta: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_continue_stream(kind: u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -229,6 +230,12 @@ pub(super) fn record_metric(id: u32, value: u64) -> Result<(), HostError> {
 pub(super) fn continue_stream(kind: u32) -> Result<(), HostError> {
     // SAFETY: a plain number.
     checked(unsafe { proxy_continue_stream(kind) })
+}
+
+/// Milliseconds; zero stops the timer.
+pub(super) fn set_tick_period(period: u32) -> Result<(), HostError> {
+    // SAFETY: a plain number.
+    checked(unsafe { proxy_set_tick_period_milliseconds(period) })
 }
 
 /// `headers`: serialised as by [`crate::http::head::to_pairs`].

@@ -16,6 +16,8 @@ pub struct Head {
     sent: Tags,
     /// The tags of the names in `edits`.
     edited: Tags,
+    /// Both.
+    known: Tags,
 }
 
 /// Where a name and a value lie in the host's bytes.
@@ -31,7 +33,7 @@ struct Field {
 struct Tag(u8);
 
 impl Tag {
-    #[inline]
+    #[inline(always)]
     fn of(name: &[u8]) -> Self {
         // Among the names that meet in a request, these three tell the most.
         let middle = name.get(name.len() / 2).copied().unwrap_or_default();
@@ -177,7 +179,7 @@ impl Head {
         let original = fields(&raw).unwrap_or_default();
         let mut sent = Tags::default();
         original.iter().for_each(|field| sent.add(field.tag));
-        Self { raw, original, edits: Vec::new(), sent, edited: Tags::default() }
+        Self { raw, original, edits: Vec::new(), sent, edited: Tags::default(), known: sent }
     }
 
     /// A head made of the given fields, for callouts and tests.
@@ -189,7 +191,12 @@ impl Head {
 
     /// The first value of `name`, edits included.
     #[must_use]
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
+        if self.may_have(name) { self.value(name) } else { None }
+    }
+
+    fn value(&self, name: &str) -> Option<&[u8]> {
         match self.place(name) {
             Place::Edited(at) => self.edits.get(at)?.values.as_slice().first().map(|value| &**value),
             Place::Sent(at) => self.original.get(at).map(|field| self.slice(field.value)),
@@ -199,6 +206,7 @@ impl Head {
 
     /// The first value of `name` where it is valid UTF-8.
     #[must_use]
+    #[inline]
     pub fn get_str(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -211,12 +219,14 @@ impl Head {
 
     /// Whether `name` has a value now.
     #[must_use]
+    #[inline(always)]
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
     /// Whether the bytes of `name`'s first value contain `needle`, ignoring ASCII case.
     #[must_use]
+    #[inline]
     pub fn contains(&self, name: &str, needle: &str) -> bool {
         self.get(name).is_some_and(|value| {
             value.windows(needle.len().max(1)).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
@@ -280,10 +290,36 @@ impl Head {
     }
 
     /// Removes every value of `name`.
+    #[inline(always)]
     pub fn remove(&mut self, name: &str) {
+        if self.may_have(name) {
+            self.take_away(name);
+        }
+    }
+
+    fn take_away(&mut self, name: &str) {
         match self.place(name) {
             Place::Nowhere => {}
             place => self.edit(&place, name, Values::None),
+        }
+    }
+
+    /// Gives this head the fields of another one, and no others.
+    pub fn replace_all(&mut self, other: &Self) {
+        let text = |name: &[u8]| std::str::from_utf8(name).map(str::to_owned).ok();
+        let own: Vec<String> = self.fields().filter_map(|(name, _)| text(name)).collect();
+        for name in own.iter().filter(|name| !other.has(name)) {
+            self.remove(name);
+        }
+        let mut seen = Vec::new();
+        for (name, value) in other.fields() {
+            let Some(name) = text(name) else { continue };
+            if seen.contains(&name) {
+                self.append(&name, value);
+            } else {
+                self.set(&name, value);
+                seen.push(name);
+            }
         }
     }
 
@@ -322,6 +358,13 @@ impl Head {
         field.tag == tag && self.slice(field.name) == name.as_bytes()
     }
 
+    /// Whether the name may be there at all. Inlined, so that for a name that stands in the code its tag is a
+    /// constant, and the question one bit.
+    #[inline(always)]
+    fn may_have(&self, name: &str) -> bool {
+        self.known.has(Tag::of(name.as_bytes()))
+    }
+
     fn place(&self, name: &str) -> Place {
         let tag = Tag::of(name.as_bytes());
         let is_edited = |edit: &Edit| edit.tag == tag && self.name(edit) == name.as_bytes();
@@ -352,6 +395,7 @@ impl Head {
         }
         self.edits.push(Edit { tag, name, values });
         self.edited.add(tag);
+        self.known.add(tag);
     }
 
     fn name<'a>(&'a self, edit: &'a Edit) -> &'a [u8] {
@@ -461,6 +505,20 @@ mod tests {
         let values: Vec<_> =
             head.fields().filter(|(name, _)| *name == b"x-two").map(|(_, value)| value).collect();
         assert_eq!(values, [b"1", b"2", b"3"]);
+    }
+
+    #[test]
+    fn a_head_takes_the_fields_of_another_and_keeps_no_other() {
+        let mut head = head();
+        let other = [(":path", "/a"), ("x-new", "1"), ("x-two", "3"), ("x-two", "2"), ("x-new", "4")];
+        head.replace_all(&Head::from_fields(&other));
+        let changes: Vec<_> = head
+            .changes()
+            .map(|change| (change.name, change.values.iter().flat_map(|value| value.to_vec()).collect()))
+            .collect();
+        let expected: [(&[u8], Vec<u8>); 3] =
+            [(b"x-odd", Vec::new()), (b"x-new", b"14".to_vec()), (b"x-two", b"32".to_vec())];
+        assert_eq!(changes, expected);
     }
 
     #[test]

@@ -5,18 +5,23 @@
 //! stays as the peer wrote it: order, spaces, numbers, escapes, unknown fields.
 
 mod block;
+pub mod decimal;
 mod nested;
 mod object;
 mod patch;
+mod path;
 mod query;
 mod scan;
 mod skim;
+mod tree;
 
 pub use object::{Kind, Object, Raw, object, object_watching, value};
 pub use patch::Patch;
+pub use path::Path;
 pub use query::{Query, QueryError};
 pub use scan::JsonError;
 pub use skim::{Skim, Skimmer, Want};
+pub use tree::tree;
 
 /// A JSON string literal, quotes included.
 #[must_use]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::decimal;
 use super::scan::{JsonError, Scanner};
 
 /// Proves that `text` is one object and finds its members. Nested values are proven to end, not to be JSON.
@@ -215,7 +216,7 @@ impl<'a> Raw<'a> {
     /// The value of a number.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
-        serde_json::from_slice(self.text).ok()
+        decimal::read(std::str::from_utf8(self.text).ok()?)
     }
 
     /// The value of a number that is a whole one.
@@ -266,12 +267,54 @@ impl<'a> Raw<'a> {
     }
 }
 
-fn unquoted(quoted: &[u8]) -> Option<Cow<'_, str>> {
+/// The text of what stands between the quotes of a valid string.
+fn unescaped(inside: &[u8]) -> Option<String> {
+    let mut text = String::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at_checked(at)?;
+        text.push_str(std::str::from_utf8(plain).ok()?);
+        let (kind, behind) = escape.get(1..)?.split_first()?;
+        rest = behind;
+        text.push(match kind {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let first = hex(&mut rest)?;
+                let pair = match first {
+                    0xd800..=0xdbff => {
+                        rest = rest.strip_prefix(b"\\u")?;
+                        let second = hex(&mut rest)?.checked_sub(0xdc00).filter(|second| *second < 0x400)?;
+                        0x10000 + ((first - 0xd800) << 10) + second
+                    }
+                    single => single,
+                };
+                char::from_u32(pair)?
+            }
+            other => char::from(*other),
+        });
+    }
+    text.push_str(std::str::from_utf8(rest).ok()?);
+    Some(text)
+}
+
+/// Takes four hex digits.
+fn hex(rest: &mut &[u8]) -> Option<u32> {
+    let (digits, behind) = rest.split_first_chunk::<4>()?;
+    *rest = behind;
+    digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
+}
+
+/// The text of a string literal. `None`: it is none, or no text.
+pub(super) fn unquoted(quoted: &[u8]) -> Option<Cow<'_, str>> {
     let inside = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if memchr::memchr(b'\\', inside).is_none() {
         return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
     }
-    serde_json::from_slice(quoted).ok().map(Cow::Owned)
+    unescaped(inside).map(Cow::Owned)
 }
 
 #[cfg(test)]

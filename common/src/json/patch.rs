@@ -93,26 +93,22 @@ impl<'a> Patch<'a> {
         for (start, list) in std::mem::take(&mut self.lists) {
             list.splice(start, &mut self.splices);
         }
-        // Insertions first, then what covers most. Stable: insertions at one place keep their order, and so
-        // do edits of one value.
-        let order =
-            |splice: &Splice| (splice.range.start, !splice.range.is_empty(), Reverse(splice.range.end));
-        self.splices.sort_by_key(order);
-        self.splices.dedup_by(|later, earlier| {
-            let is_same = later.range == earlier.range && !later.range.is_empty();
-            if is_same {
-                std::mem::swap(&mut later.with, &mut earlier.with);
-            }
-            is_same
-        });
+        // Insertions first, then what covers most; insertions at one place keep their order.
+        let order = |(nth, splice): (usize, &Splice)| {
+            (splice.range.start, !splice.range.is_empty(), Reverse(splice.range.end), nth)
+        };
+        let mut order: Vec<_> = self.splices.iter().enumerate().map(order).collect();
+        order.sort_unstable();
         let grown: usize = self.splices.iter().map(|splice| splice.with.len()).sum();
         let mut out = Vec::with_capacity(self.text.len() + grown);
         let mut at = 0;
-        for splice in &self.splices {
-            // An edit inside another's range is covered by it.
-            if splice.range.start < at {
+        let mut order = order.into_iter().peekable();
+        while let Some((start, replaces, end, nth)) = order.next() {
+            // An edit inside another's range is covered by it, and so is an earlier one of the same value.
+            let is_last = order.peek().is_none_or(|next| (next.0, next.1, next.2) != (start, replaces, end));
+            let Some(splice) = self.splices.get(nth).filter(|_| start >= at && (is_last || !replaces)) else {
                 continue;
-            }
+            };
             out.extend_from_slice(self.text.get(at..splice.range.start).unwrap_or_default());
             out.extend_from_slice(&splice.with);
             at = splice.range.end;
@@ -179,12 +175,16 @@ impl List {
             name.and_then(|name| self.added.iter_mut().find(|added| added.name.as_deref() == Some(name)));
         match known {
             Some(added) => added.text = text,
-            None => self.added.push(Added { at, name: name.map(str::to_owned), text }),
+            None => {
+                // In the order of their places, and at one place as they came.
+                let behind = self.added.iter().rposition(|added| added.at <= at).map_or(0, |last| last + 1);
+                self.added.insert(behind, Added { at, name: name.map(str::to_owned), text });
+            }
         }
     }
 
     /// The list's edits as splices, with the commas that go or come with its entries.
-    fn splice(mut self, start: usize, splices: &mut Vec<Splice>) {
+    fn splice(self, start: usize, splices: &mut Vec<Splice>) {
         let mut kept_end = None;
         let mut gone: Option<Range<usize>> = None;
         for Entry { place, goes } in &self.entries {
@@ -205,7 +205,6 @@ impl List {
         }
         splices.extend(gone.map(|range| Splice { range, with: Vec::new() }));
 
-        self.added.sort_by_key(|added| added.at);
         let end = kept_end.or(self.entries.last().map(|last| last.place.end)).unwrap_or(start);
         let mut is_first = kept_end.is_none();
         for Added { at, text, .. } in self.added {

@@ -34,6 +34,19 @@ pub enum JsonError {
     },
 }
 
+impl JsonError {
+    /// Where in the text, as far as there is a place.
+    #[must_use]
+    pub fn at(&self) -> Option<usize> {
+        match self {
+            Self::Syntax { at } | Self::NotUtf8 { at } | Self::TooDeep { at } | Self::Trailing { at } => {
+                Some(*at)
+            }
+            Self::NotAnObject => None,
+        }
+    }
+}
+
 /// A place in a text.
 pub(super) struct Scanner<'a> {
     text: &'a [u8],

@@ -47,9 +47,16 @@ impl ModelMapping {
         self.exact.is_empty() && self.prefixes.is_empty() && self.patterns.is_empty() && self.any.is_none()
     }
 
+    /// Tries prefix keys in the order of their bytes, star included, instead: the shorter of two comes first.
+    pub fn order_prefixes_by_alphabet(&mut self) {
+        // As if the star still stood: it is less than letters and digits, but not than every byte.
+        let key = |(prefix, _): &(String, String)| [prefix.as_bytes(), b"*"].concat();
+        reorder(&mut self.prefixes, |one, other| key(one) < key(other));
+    }
+
     /// For a configuration that has lost the order of its keys. Says whether that matters.
     pub fn order_by_alphabet(&mut self) -> bool {
-        self.patterns.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        reorder(&mut self.patterns, |(one, _), (other, _)| one.as_str() < other.as_str());
         self.patterns.len() > 1
     }
 
@@ -75,6 +82,14 @@ impl ModelMapping {
     }
 }
 
+/// Puts entries into their order, equals as they came. There are few, so the simplest way is the smallest too.
+fn reorder<T>(entries: &mut Vec<T>, precedes: impl Fn(&T, &T) -> bool) {
+    for entry in std::mem::take(entries) {
+        let at = entries.iter().position(|other| precedes(&entry, other)).unwrap_or(entries.len());
+        entries.insert(at, entry);
+    }
+}
+
 impl<'de> Deserialize<'de> for ModelMapping {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
@@ -93,7 +108,7 @@ impl<'de> Deserialize<'de> for ModelMapping {
                         .insert(key, target)
                         .map_err(|error| A::Error::custom(format_args!("`{shown}` is no regex: {error}")))?;
                 }
-                mapping.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+                reorder(&mut mapping.prefixes, |(one, _), (other, _)| one.len() > other.len());
                 Ok(mapping)
             }
         }
@@ -126,6 +141,16 @@ mod tests {
             r#"{"a*":"1","abc*":"3","ab*":"2"}"#,
             &[("abcd", "3"), ("abx", "2"), ("ax", "1"), ("abc", "3")],
         );
+    }
+
+    #[test]
+    fn prefixes_may_be_tried_by_alphabet() {
+        let mut mapping: ModelMapping =
+            serde_json::from_str(r#"{"abc*":"3","ab*":"2","ab!*":"1","b*":"4"}"#).unwrap();
+        mapping.order_prefixes_by_alphabet();
+        for (model, expected) in [("abcd", "2"), ("ab!c", "1"), ("b", "4"), ("a", "a")] {
+            assert_eq!(mapping.map(model), expected, "{model}");
+        }
     }
 
     #[test]

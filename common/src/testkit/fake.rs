@@ -3,30 +3,34 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use crate::filter::Callout;
 use crate::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
-use crate::http::LocalReply;
 use crate::http::head::{Change, to_pairs};
+use crate::http::{Head, LocalReply};
 
 /// Buffer limit of a fake Envoy, the default of a real one.
 pub const SHARED_LIMIT: usize = 1 << 20;
 
 pub(super) type Fields = Vec<(String, Vec<u8>)>;
 
+/// Shared values with their write tokens.
+type SharedData = BTreeMap<String, (Vec<u8>, u32)>;
+
 /// One stream's worth of Envoy. Clock and randomness are plain fields.
 pub struct FakeEnvoy {
-    /// What [`Env::now`] says.
-    pub now: Cell<SystemTime>,
-    /// What [`Env::monotonic`] says.
-    pub monotonic: Cell<Duration>,
+    /// What [`Env::now`] says, to all workers.
+    pub now: Rc<Cell<SystemTime>>,
+    /// What [`Env::monotonic`] says, to all workers.
+    pub monotonic: Rc<Cell<Duration>>,
     /// What [`Env::random`] says next; it counts up.
     pub random: Cell<u64>,
     /// Properties by their path joined with dots.
     pub properties: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// Shared data with its write tokens.
-    pub shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// Shared data of all workers with its write tokens.
+    pub shared: Rc<RefCell<SharedData>>,
     /// Log lines so far.
     pub log: RefCell<Vec<(LogLevel, String)>>,
     /// Metrics by name.
@@ -35,32 +39,47 @@ pub struct FakeEnvoy {
     pub calls: RefCell<Vec<Callout>>,
     /// Clusters that calls cannot reach.
     pub dead_clusters: Vec<String>,
+    /// The timer that was asked for.
+    pub timer: Cell<Option<Duration>>,
     pub(super) heads: RefCell<[Fields; 3]>,
     pub(super) bodies: RefCell<[Vec<u8>; 3]>,
     /// Whether bytes of that body have been held back by a Pause.
     pub(super) buffered: Cell<[bool; 2]>,
     pub(super) reply: RefCell<Option<LocalReply>>,
+    /// What took the place of the response.
+    pub(super) replaced: RefCell<Option<(Fields, Vec<u8>)>>,
     pub(super) resumed: Cell<[u32; 2]>,
 }
 
 impl Default for FakeEnvoy {
     fn default() -> Self {
         Self {
-            now: Cell::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
-            monotonic: Cell::default(),
+            now: Rc::new(Cell::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
+            monotonic: Rc::default(),
             random: Cell::default(),
             properties: RefCell::default(),
-            shared: RefCell::default(),
+            shared: Rc::default(),
             log: RefCell::default(),
             metrics: RefCell::default(),
             calls: RefCell::default(),
             dead_clusters: Vec::new(),
+            timer: Cell::default(),
             heads: RefCell::default(),
             bodies: RefCell::default(),
             buffered: Cell::default(),
             reply: RefCell::default(),
+            replaced: RefCell::default(),
             resumed: Cell::default(),
         }
+    }
+}
+
+impl FakeEnvoy {
+    /// Another stream or worker of the same Envoy: it has the same clock and shared data.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let (now, monotonic) = (Rc::clone(&self.now), Rc::clone(&self.monotonic));
+        Self { now, monotonic, shared: Rc::clone(&self.shared), ..Self::default() }
     }
 }
 
@@ -182,8 +201,18 @@ impl Host for FakeEnvoy {
     }
 
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
+        assert!(self.replaced.borrow().is_none(), "a local reply after another answer: {reply:?}");
         let before = self.reply.replace(Some(reply.clone()));
         assert!(before.is_none(), "a second local reply: {reply:?}");
+        Ok(())
+    }
+
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError> {
+        assert!(self.reply.borrow().is_none(), "another answer after a local reply");
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        let fields = head.fields().map(|(name, value)| (text(name), value.to_vec())).collect();
+        let before = self.replaced.replace(Some((fields, body.to_vec())));
+        assert!(before.is_none(), "a second answer in the place of the response");
         Ok(())
     }
 
@@ -201,5 +230,10 @@ impl Host for FakeEnvoy {
         let mut calls = self.calls.borrow_mut();
         calls.push(callout.clone());
         u32::try_from(calls.len() - 1).map_err(|_| HostError::Internal)
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        self.timer.set(Some(period));
+        Ok(())
     }
 }

@@ -5,4 +5,4 @@ mod fake;
 mod play;
 
 pub use fake::{FakeEnvoy, SHARED_LIMIT};
-pub use play::{Played, Script, Seen, load_errors, play};
+pub use play::{Played, Script, Seen, Worker, load_errors, play};

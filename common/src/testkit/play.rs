@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fake::{FakeEnvoy, Fields};
 use crate::filter::driver::{Action, Exchange, Plugin};
+use crate::filter::root::Root;
 use crate::filter::{Callout, Filter, LogLevel};
 use crate::http::LocalReply;
 
@@ -24,6 +25,7 @@ pub struct Script {
     dead_clusters: Vec<String>,
     random: u64,
     moments: Vec<Duration>,
+    late: usize,
 }
 
 impl Script {
@@ -114,6 +116,23 @@ impl Script {
         self
     }
 
+    /// What the next callout gets: a status, fields and a body.
+    #[must_use]
+    pub fn call_answer_with(mut self, status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
+        let mut head: Fields = vec![(":status".into(), status.to_string().into_bytes())];
+        head.extend(headers.iter().map(|(name, value)| ((*name).into(), value.as_bytes().to_vec())));
+        self.answers.push(Some((head, body.as_ref().to_vec())));
+        self
+    }
+
+    /// Callouts of the response phase are answered only after so many further pieces of its body; the
+    /// end counts as a piece.
+    #[must_use]
+    pub fn call_answers_after(mut self, pieces: usize) -> Self {
+        self.late = pieces;
+        self
+    }
+
     /// The next callout breaks off without an answer.
     #[must_use]
     pub fn call_broken(mut self) -> Self {
@@ -184,7 +203,8 @@ impl Seen {
 pub struct Played {
     /// What the upstream received; `None` when nothing left.
     pub upstream: Option<Seen>,
-    /// What the client received from the upstream; `None` when it got a local reply or nothing.
+    /// What the client received from the upstream, or what took the place of it; `None` when it got a
+    /// local reply or nothing.
     pub client: Option<Seen>,
     /// The local reply, if any.
     pub reply: Option<LocalReply>,
@@ -238,14 +258,94 @@ pub fn load_errors<F: Filter>(config: &str) -> Result<Vec<String>, String> {
 /// The configuration is refused, or the plugin does what a real Envoy would hang or crash on.
 #[must_use]
 pub fn play<F: Filter>(config: &str, script: Script) -> Played {
-    let envoy = FakeEnvoy { dead_clusters: script.dead_clusters.clone(), ..FakeEnvoy::default() };
-    envoy.random.set(script.random);
-    envoy.properties.borrow_mut().extend(script.properties.iter().cloned());
-    let plugin = match Plugin::<F>::configure(config.as_bytes(), &|_| None, &envoy) {
+    let envoy = FakeEnvoy::default();
+    let plugin = configured::<F>(config, &envoy);
+    exchange(plugin, envoy, script)
+}
+
+fn configured<F: Filter>(config: &str, envoy: &FakeEnvoy) -> Rc<Plugin<F>> {
+    match Plugin::<F>::configure(config.as_bytes(), &|_| None, envoy) {
         Ok(plugin) => Rc::new(plugin),
         Err(error) => panic!("the configuration is refused: {error}"),
-    };
-    let mut player = Player { exchange: Exchange::new(plugin), envoy, script, answered: 0 };
+    }
+}
+
+/// A plugin in one worker, for tests of what lives on from exchange to exchange.
+pub struct Worker<F: Filter> {
+    root: Root<F>,
+    /// The fake, as the timer sees it.
+    pub envoy: FakeEnvoy,
+}
+
+impl<F: Filter> Worker<F> {
+    /// The first worker of an Envoy.
+    ///
+    /// # Panics
+    /// The configuration is refused.
+    #[must_use]
+    pub fn start(config: &str) -> Self {
+        Self::on(FakeEnvoy::default(), config)
+    }
+
+    /// Another worker of the same Envoy, or the same one after an update of the configuration.
+    ///
+    /// # Panics
+    /// The configuration is refused.
+    #[must_use]
+    pub fn beside(&self, config: &str) -> Self {
+        let envoy = self.envoy.beside();
+        envoy.random.set(self.envoy.random.get() + 1000);
+        Self::on(envoy, config)
+    }
+
+    fn on(envoy: FakeEnvoy, config: &str) -> Self {
+        let root = Root::start(configured(config, &envoy), &envoy);
+        Self { root, envoy }
+    }
+
+    /// Plays one exchange.
+    ///
+    /// # Panics
+    /// The plugin does what a real Envoy would hang or crash on.
+    #[must_use]
+    pub fn play(&self, script: Script) -> Played {
+        exchange(Rc::clone(self.root.plugin()), self.envoy.beside(), script)
+    }
+
+    /// Time passes, for all workers.
+    pub fn pass(&self, time: Duration) {
+        self.envoy.now.set(self.envoy.now.get() + time);
+        self.envoy.monotonic.set(self.envoy.monotonic.get() + time);
+    }
+
+    /// The timer fires. Every call that follows is answered by `answer` with a status, or breaks off;
+    /// gives the calls.
+    pub fn tick(&mut self, mut answer: impl FnMut(&Callout) -> Option<u16>) -> Vec<Callout> {
+        assert!(self.envoy.timer.get().is_some(), "no timer was asked for");
+        let first = self.envoy.calls.borrow().len();
+        self.root.tick(&self.envoy);
+        let mut at = first;
+        loop {
+            let Some(call) = self.envoy.calls.borrow().get(at).cloned() else { break };
+            let head: Fields = match answer(&call) {
+                Some(status) => vec![(":status".into(), status.to_string().into_bytes())],
+                None => Vec::new(),
+            };
+            let headers = head.len();
+            self.envoy.heads.borrow_mut()[2] = head;
+            self.envoy.bodies.borrow_mut()[2] = Vec::new();
+            self.root.call_answer(&self.envoy, u32::try_from(at).unwrap_or(u32::MAX), headers, 0);
+            at += 1;
+        }
+        self.envoy.calls.borrow().iter().skip(first).cloned().collect()
+    }
+}
+
+fn exchange<F: Filter>(plugin: Rc<Plugin<F>>, envoy: FakeEnvoy, script: Script) -> Played {
+    let envoy = FakeEnvoy { dead_clusters: script.dead_clusters.clone(), ..envoy };
+    envoy.random.set(script.random);
+    envoy.properties.borrow_mut().extend(script.properties.iter().cloned());
+    let mut player = Player { is_within: false, exchange: Exchange::new(plugin), envoy, script, answered: 0 };
     let upstream = player.request();
     let client = if upstream.is_some() { player.response() } else { None };
     player.exchange.end(&player.envoy);
@@ -253,10 +353,17 @@ pub fn play<F: Filter>(config: &str, script: Script) -> Played {
     let envoy = player.envoy;
     let reply = envoy.reply.take();
     let calls = envoy.calls.take();
-    Played { client: if reply.is_some() { None } else { client }, upstream, reply, calls, envoy }
+    let client = match envoy.replaced.take() {
+        Some((head, body)) => Some(Seen { head, chunks: vec![body] }),
+        None if reply.is_some() => None,
+        None => client,
+    };
+    Played { client, upstream, reply, calls, envoy }
 }
 
 struct Player<F: Filter> {
+    /// More of the body that is being fed is to come.
+    is_within: bool,
     exchange: Exchange<F>,
     envoy: FakeEnvoy,
     script: Script,
@@ -287,13 +394,15 @@ impl<F: Filter> Player<F> {
         self.envoy.heads.borrow_mut()[1] = script.response?;
         let headless = script.response_body.is_empty() && !script.response_trailers && !script.aborted;
         let mut held = self.exchange.response_head(&self.envoy, headless) == Action::Pause;
+        if headless || script.late == 0 {
+            held = self.settle(held, 1);
+        }
         if self.replied() {
             self.own_reply();
             return None;
         }
         if headless {
-            held = self.settle(held, 1);
-            assert!(!held || self.replied(), "rule 1: a head-only response is held for ever");
+            assert!(!held, "rule 1: a head-only response is held for ever");
             return self.seen(1, &[Vec::new()]);
         }
         let sent = self.body(1, held, &script.response_body, script.response_trailers)?;
@@ -320,11 +429,14 @@ impl<F: Filter> Player<F> {
             if let Some(moment) = self.script.moments.get(at).filter(|_| way == 1) {
                 self.envoy.monotonic.set(*moment);
             }
+            self.is_within = !end;
             let action = match way {
                 0 => self.exchange.request_body(&self.envoy, waiting.len(), end),
                 _ => self.exchange.response_body(&self.envoy, waiting.len(), end),
             };
-            let paused = self.settle(action == Action::Pause, way);
+            let waits = way == 1 && at < self.script.late && !end;
+            let paused =
+                if waits { action == Action::Pause } else { self.settle(action == Action::Pause, way) };
             if self.replied() {
                 self.own_reply();
                 return None;
@@ -335,6 +447,7 @@ impl<F: Filter> Player<F> {
                 sent.push(std::mem::take(&mut waiting));
             }
         }
+        self.is_within = false;
         if trailers {
             self.mark_buffered(way, true);
             self.envoy.bodies.borrow_mut()[way].clone_from(&waiting);
@@ -359,6 +472,7 @@ impl<F: Filter> Player<F> {
         if !paused {
             return false;
         }
+        self.mark_buffered(way, true);
         while self.answered < self.envoy.calls.borrow().len() && !self.replied() {
             let resumed = self.envoy.resumed.get()[way];
             let token = u32::try_from(self.answered).unwrap_or(u32::MAX);
@@ -374,6 +488,7 @@ impl<F: Filter> Player<F> {
             assert!(times <= 1, "rule 5: resumed {times} times");
             if times == 1 {
                 assert!(!self.replied(), "rule 5: resumed after a reply");
+                assert!(!self.is_within, "rule 5: resumed between two pieces of a body");
                 return false;
             }
         }
@@ -382,7 +497,14 @@ impl<F: Filter> Player<F> {
 
     /// Our own reply runs through the response callbacks of the same exchange.
     fn own_reply(&mut self) {
-        let status = self.envoy.reply.borrow().as_ref().map_or(500, |reply| reply.status);
+        let status = match (&*self.envoy.reply.borrow(), &*self.envoy.replaced.borrow()) {
+            (Some(reply), _) => reply.status,
+            (_, Some((head, _))) => {
+                let status = head.iter().find(|(name, _)| name == ":status");
+                status.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
+            }
+            _ => 500,
+        };
         assert!((200..600).contains(&status), "status {status} breaks clients");
         self.envoy.heads.borrow_mut()[1] = vec![(":status".into(), status.to_string().into_bytes())];
         assert_eq!(self.exchange.response_head(&self.envoy, false), Action::Continue, "own reply held");
@@ -409,6 +531,6 @@ impl<F: Filter> Player<F> {
     }
 
     fn replied(&self) -> bool {
-        self.envoy.reply.borrow().is_some()
+        self.envoy.reply.borrow().is_some() || self.envoy.replaced.borrow().is_some()
     }
 }

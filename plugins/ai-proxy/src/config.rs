@@ -9,12 +9,15 @@ use common::llm::model_mapping::ModelMapping;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::answer::{Answers, Mode};
+use crate::context::{self, Context, ContextSettings};
 use crate::conversation::Conversation;
-use crate::credential::{BadTokens, Credentials};
+use crate::credential::{Auth, BadTokens, Credentials};
 use crate::custom_settings::CustomSettings;
+use crate::failover::{Failover, FailoverSettings};
 use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
+use crate::retry::{Retry, RetrySettings};
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
@@ -54,6 +57,12 @@ pub(crate) struct ActiveProvider {
     pub(crate) answers: Answers,
     /// Answers to chats have to be looked at.
     pub(crate) reads_answers: bool,
+    pub(crate) failover: Option<Failover>,
+    pub(crate) retry: Option<Retry>,
+    /// Put into every chat.
+    pub(crate) context: Option<Context>,
+    /// For these a consumer stays with one token too, though no vendor keeps their state.
+    pub(crate) affinity_apis: Vec<Api>,
 }
 
 impl std::fmt::Debug for ActiveProvider {
@@ -107,8 +116,17 @@ common::settings! {
         // `active_node` reads it.
         id: IgnoredAny as "text",
         /// One is picked at random for each request; for APIs whose state the vendor keeps under a key (responses,
-        /// files, batches, fine-tuning, videos) a consumer stays with one.
+        /// files, batches, fine-tuning, videos, conversations) a consumer stays with one.
         api_tokens: Vec<Secret>,
+        /// For these APIs (their names) a consumer stays with one key too, for the sake of the vendor's caches:
+        /// `["anthropic/v1/messages"]`.
+        affinity_apis: Vec<String>,
+        /// [Keys that fail go out of use](#failover).
+        failover: Option<FailoverSettings>,
+        /// [What fails is sent again with another key](#retryonfailure).
+        retry_on_failure: Option<RetrySettings>,
+        /// [The text of a file in every chat](#context).
+        context: Option<ContextSettings>,
         /// Without `apiTokens`: the client's header to take the key from. A request without it is a 401, unless the
         /// provider takes the client's key from elsewhere too.
         auth_header_key: String,
@@ -135,9 +153,8 @@ common::settings! {
         /// Sent with streaming requests (`generic`: with all) as `x-envoy-upstream-rq-first-byte-timeout-ms`; 0 is
         /// none. Stock Envoy does not read it: a route's `timeout` is another thing.
         first_byte_timeout: u64 as "milliseconds",
-        /// Accepted, without effect on requests to the vendor.
-        // It limits calls for context files only, of which there are none; most configurations carry it.
-        timeout: IgnoredAny as "milliseconds",
+        /// Of the call for the `context` file; without effect on requests to the vendor.
+        timeout: u64 as "milliseconds" = context::TIMEOUT,
         /// As above.
         disable_stream_usage_stats: bool,
         /// Parameters that every request with a JSON body carries, also with `protocol: original`, see below.
@@ -172,14 +189,15 @@ impl Config {
     /// What is wrong and where.
     pub(crate) fn load(section: &mut Section<'_>) -> Result<Self, ConfigError> {
         let own: Container = section.read()?;
-        let max_body_bytes = inherited(section, "maxBodyBytes", own.max_body_bytes)?;
+        let max_body_bytes =
+            inherited(section, "maxBodyBytes", own.max_body_bytes)?.unwrap_or(DEFAULT_MAX_BODY_BYTES);
         let pin_cluster = inherited(section, "pinCluster", own.pin_cluster)?;
         let keep_original_auth = inherited(section, "keepOriginalAuth", own.keep_original_auth)?;
         let consumer_header = inherited(section, "consumerHeader", own.consumer_header)?;
         let disable_usage =
             inherited(section, "disableStreamUsageStats", own.disable_stream_usage_stats)?.unwrap_or(false);
         let active = match active_node(section, own.active_provider_id.as_deref())? {
-            Some(node) => Some(ActiveProvider::load(section, &node, !disable_usage)?),
+            Some(node) => Some(ActiveProvider::load(section, &node, !disable_usage, max_body_bytes)?),
             None => None,
         };
         let consumer_headers = match consumer_header.filter(|name| !name.is_empty()) {
@@ -188,7 +206,7 @@ impl Config {
         };
         Ok(Self {
             active,
-            max_body_bytes: max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES),
+            max_body_bytes,
             pin_cluster: pin_cluster.unwrap_or(false),
             keep_original_auth: keep_original_auth.unwrap_or(false),
             consumer_headers,
@@ -234,12 +252,22 @@ fn active_node<'a>(section: &mut Section<'a>, id: Option<&str>) -> Result<Option
 }
 
 /// A name, which may be written as a number.
-fn text_of(node: &Node<'_>) -> String {
+pub(crate) fn text_of(node: &Node<'_>) -> String {
     node.value().as_str().map_or_else(|| node.value().to_string(), str::to_owned)
 }
 
 impl ActiveProvider {
-    fn load(section: &mut Section<'_>, node: &Node<'_>, asks_for_usage: bool) -> Result<Self, ConfigError> {
+    /// How this API wants its key.
+    pub(crate) fn auth(&self, api: Option<Api>) -> Auth {
+        api.map_or(self.profile.auth, |api| self.provider.auth(api))
+    }
+
+    fn load(
+        section: &mut Section<'_>,
+        node: &Node<'_>,
+        asks_for_usage: bool,
+        max_body_bytes: usize,
+    ) -> Result<Self, ConfigError> {
         if !node.value().is_object() {
             return Err(node.error("expected an object"));
         }
@@ -284,6 +312,19 @@ impl ActiveProvider {
             Some(entries) => CustomSettings::load(section, &entries, profile.kind, protocol)?,
             None => CustomSettings::default(),
         };
+        let failover = match settings.failover.take() {
+            Some(failover) => Failover::load(failover, section, node, profile.kind, &credentials)?,
+            None => None,
+        };
+        let retry = match &settings.retry_on_failure {
+            Some(retry) => Retry::load(retry, section, node, credentials.len())?,
+            None => None,
+        };
+        let context = match &settings.context {
+            Some(context) => Some(Context::load(context, node, settings.timeout, max_body_bytes)?),
+            None => None,
+        };
+        let affinity_apis = affinity_apis(section, node, &settings.affinity_apis);
         let base = base_path(node, &settings.base_path, &settings.base_path_handling, &settings.sub_path)?;
         let mut endpoint = provider.endpoint(node, section)?;
         capabilities(section, node, &settings.capabilities, &mut endpoint.apis);
@@ -317,6 +358,10 @@ impl ActiveProvider {
                 settings.merge_consecutive_messages || settings.hiclaw_mode,
             ),
             answers,
+            failover,
+            retry,
+            context,
+            affinity_apis,
         })
     }
 }
@@ -350,6 +395,18 @@ fn capabilities(
         let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
         apis.push((api, format!("{slash}{path}")));
     }
+}
+
+fn affinity_apis(section: &mut Section<'_>, node: &Node<'_>, names: &[String]) -> Vec<Api> {
+    let listed: Vec<_> = node.get("affinityApis").map(|list| list.items()).unwrap_or_default();
+    let mut apis = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        match Api::from_name(name) {
+            Some(api) => apis.push(api),
+            None => section.warn(listed.get(at).unwrap_or(node).path(), "no API has this name"),
+        }
+    }
+    apis
 }
 
 fn at(node: &Node<'_>, key: &str, message: impl Into<String>) -> ConfigError {

@@ -118,6 +118,23 @@ impl Credentials {
         self.tokens.len()
     }
 
+    /// The place of the token that a head carries already.
+    pub(crate) fn place_in(&self, head: &Head) -> Option<usize> {
+        self.tokens.iter().position(|token| {
+            CREDENTIALS.iter().any(|name| {
+                let sent = head.get(name).filter(|sent| !sent.is_empty());
+                sent.is_some_and(|sent| *sent == *token.value || sent == token.key.reveal().trim().as_bytes())
+            })
+        })
+    }
+
+    /// Tells one set of tokens from another, without telling the tokens.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let bytes = self.tokens.iter().flat_map(|token| token.key.reveal().trim().bytes().chain([0]));
+        bytes
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
     /// Removes the client's credentials and sets the one that goes upstream: the token at `pick`, or
     /// the client's own key where no token is configured. `auth` is how this API wants it.
     pub(crate) fn apply(&self, head: &mut Head, auth: Auth, pick: usize) -> Result<(), Fault> {
@@ -205,6 +222,10 @@ pub(crate) fn is_stateful(api: Api) -> bool {
     matches!(
         api,
         Api::Responses
+            | Api::RetrieveResponse
+            | Api::CancelResponse
+            | Api::ResponseInputItems
+            | Api::QwenConversations
             | Api::Files
             | Api::RetrieveFile
             | Api::RetrieveFileContent

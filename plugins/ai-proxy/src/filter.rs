@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use common::config::{ConfigError, Section};
 use common::filter::{
-    End, Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
-    StreamCx,
+    CallAnswer, End, Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody,
+    ResponseCx, Start, StreamCx, TickCx,
 };
 use common::http::head::Value;
 use common::http::multipart::Passing;
@@ -15,11 +16,12 @@ use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
 
 use crate::answer::{self, ChatStream, Form};
-use crate::body;
 use crate::config::{ActiveProvider, Config, Protocol};
-use crate::credential::{self, OriginalAuth};
-use crate::form;
+use crate::context::{self, Context, Fetched, Waiting};
+use crate::credential::OriginalAuth;
+use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
+use crate::{body, form, health};
 
 const ORIGINAL_HOST: &str = "x-envoy-original-host";
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -37,8 +39,14 @@ pub struct AiProxy {
     /// `None`: the path names none.
     api: Option<Api>,
     reads: Reads,
+    /// There if it matters how the exchange ends.
+    keys: Option<Box<Keys>>,
+    /// The body, while the context file is fetched.
+    waiting: Option<Waiting>,
     /// A form that passes.
     form: Option<Box<Passing>>,
+    /// The answer may have to be read.
+    reads_answer: bool,
     /// A streamed answer that is rewritten.
     stream: Option<Box<ChatStream>>,
 }
@@ -62,6 +70,24 @@ impl Filter for AiProxy {
 
     fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {
         Config::load(section)
+    }
+
+    fn loaded(config: &Rc<Config>, env: &dyn Env) {
+        if let Some(failover) = config.active.as_ref().and_then(|active| active.failover.as_ref()) {
+            failover.found(env);
+        }
+    }
+
+    fn period(config: &Config) -> Option<Duration> {
+        health::interval(config)
+    }
+
+    fn tick(config: &Rc<Config>, cx: &mut TickCx<'_>) {
+        health::check(config, cx);
+    }
+
+    fn tick_call(config: &Rc<Config>, cx: &mut TickCx<'_>, place: u64, answer: CallAnswer) {
+        health::answered(config, cx.env, place, &answer);
     }
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
@@ -92,9 +118,8 @@ impl Filter for AiProxy {
             pin_cluster(cx);
         }
         let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
-        let auth = api.map_or(active.profile.auth, |api| active.provider.auth(api));
-        let token = choose_token(config, active, api, cx.head, cx.env);
-        active.credentials.apply(cx.head, auth, token)?;
+        let (token, mut keys) = Keys::choose(config, active, api, cx);
+        active.credentials.apply(cx.head, active.auth(api), token)?;
         original_auth.apply(cx.head);
         match &active.authority {
             Some(authority) => readdress(cx.head, ":authority", ORIGINAL_HOST, authority),
@@ -106,49 +131,57 @@ impl Filter for AiProxy {
         if !waits {
             target.apply(cx.head);
         }
+        let limit = config.max_body_bytes;
+        let passes = matches!(reads, Reads::Nothing | Reads::Form) && !waits;
+        let keeps = passes && keys.as_mut().is_some_and(|keys| keys.wants_body(cx, limit));
         let body = match reads {
-            Reads::Nothing => RequestBody::Pass,
-            Reads::Form if !waits => RequestBody::Chunks,
-            _ => RequestBody::Whole { limit: config.max_body_bytes },
+            Reads::Nothing if !keeps => RequestBody::Pass,
+            Reads::Form if passes && !keeps => RequestBody::Chunks,
+            _ => RequestBody::Whole { limit },
         };
-        let response = active.reads_answers && api == Some(Api::ChatCompletions);
-        let filter = Self { config: Rc::clone(config), api, reads, form, stream: None };
+        let reads_answer = active.reads_answers && api == Some(Api::ChatCompletions);
+        let response = reads_answer || keys.is_some();
+        let config = Rc::clone(config);
+        let filter = Self { config, api, reads, keys, waiting: None, form, reads_answer, stream: None };
         Ok(Start::Run { filter, body, response })
     }
 
     fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
-        let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
-        if self.reads == Reads::Settings {
-            let applied = body::edit_settings(&body, active);
-            report_misfit(cx.env, applied.misfit.as_deref());
-            let text = applied.body.as_deref().unwrap_or(&body);
-            if active.first_byte_timeout.is_some() && body::may_stream(api) && body::asks_for_stream(text) {
-                limit_first_byte(cx.head, active);
-            }
-            return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
+        let flow = match self.reads {
+            Reads::Nothing => Flow::Pass,
+            Reads::Form => self.edit_form(cx, &body)?,
+            Reads::Json | Reads::Settings => self.edit(cx, &body)?,
+        };
+        if self.keys.is_none() && self.context().is_none() {
+            return Ok(flow);
         }
-        let way = active.paths.way(self.api);
-        if let Some(form) = &mut self.form {
-            // Held for the model that the path names.
-            let (edited, model) = form::edit(form, active, &body)?;
-            Addressed::of(cx.head)?.target(active, way, model.as_deref()).apply(cx.head);
-            return Ok(if edited == body { Flow::Pass } else { Flow::Send(edited) });
-        }
-        let edited = body::edit(&body, api, active, way.names_model())?;
-        report_misfit(cx.env, edited.misfit.as_deref());
-        if edited.streams {
-            if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
-                cx.head.set("accept", "text/event-stream");
-            }
-            if body::may_stream(api) {
-                limit_first_byte(cx.head, active);
+        let (body, is_edited) = match flow {
+            Flow::Pass => (body, false),
+            Flow::Send(edited) => (edited, true),
+            flow => return Ok(flow),
+        };
+        let Some(context) = self.context() else { return Ok(self.leave(body, is_edited)) };
+        match context.message(cx.env) {
+            Some(message) => Ok(self.leave_with(body, &message)),
+            None => {
+                let (waiting, callout) = context.fetch(body);
+                self.waiting = Some(waiting);
+                Ok(Flow::Call(callout))
             }
         }
-        if way.names_model() {
-            let target = Addressed::of(cx.head)?.target(active, way, edited.model.as_deref());
-            target.apply(cx.head);
+    }
+
+    fn request_call(&mut self, cx: &mut RequestCx<'_>, answer: CallAnswer) -> Result<Flow, Fault> {
+        let (Some(waiting), Some(context)) = (self.waiting.take(), self.context()) else {
+            return Err(Fault::internal("nothing waits for this answer"));
+        };
+        match context.fetched(cx.env, waiting, answer)? {
+            Fetched::Message(body, message) => Ok(self.leave_with(body, &message)),
+            Fetched::Again(waiting, callout) => {
+                self.waiting = Some(waiting);
+                Ok(Flow::Call(callout))
+            }
         }
-        Ok(edited.body.map_or(Flow::Pass, Flow::Send))
     }
 
     fn request_chunk(
@@ -168,12 +201,25 @@ impl Filter for AiProxy {
     }
 
     fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
-        let Some(active) = &self.config.active else { return Ok(ResponseBody::Pass) };
-        let form = active.answers.form(cx);
-        if form == Form::Events {
-            self.stream = Some(Box::new(ChatStream::new(active.answers)));
+        if let (Some(keys), Some(active)) = (&mut self.keys, &self.config.active)
+            && let Some(step) = keys.judge(active, self.api, cx, self.config.max_body_bytes)
+        {
+            return Ok(step);
         }
-        Ok(form.body(self.config.max_body_bytes))
+        Ok(self.wanted(cx))
+    }
+
+    fn response_head_call(
+        &mut self,
+        cx: &mut ResponseCx<'_>,
+        answer: CallAnswer,
+    ) -> Result<ResponseBody, Fault> {
+        if let (Some(keys), Some(active)) = (&mut self.keys, &self.config.active)
+            && let Some(step) = keys.judge_retry(active, self.api, cx, answer, self.config.max_body_bytes)
+        {
+            return Ok(step);
+        }
+        Ok(self.wanted(cx))
     }
 
     fn response_body(&mut self, _: &mut ResponseCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
@@ -198,6 +244,79 @@ impl Filter for AiProxy {
         if let Some(counter) = cx.env.metric(MetricKind::Counter, UNREADABLE) {
             cx.env.add(counter, i64::try_from(unreadable).unwrap_or(i64::MAX));
         }
+    }
+}
+
+impl AiProxy {
+    /// What becomes of the body of the response that the client gets.
+    fn wanted(&mut self, cx: &ResponseCx<'_>) -> ResponseBody {
+        let Some(active) = self.config.active.as_ref().filter(|_| self.reads_answer) else {
+            return ResponseBody::Pass;
+        };
+        let form = active.answers.form(cx);
+        if form == Form::Events {
+            self.stream = Some(Box::new(ChatStream::new(active.answers)));
+        }
+        form.body(self.config.max_body_bytes)
+    }
+
+    /// A form that is held: the path names its model, or it may be sent again.
+    fn edit_form(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
+        let (Some(active), Some(form)) = (&self.config.active, &mut self.form) else { return Ok(Flow::Pass) };
+        let (edited, model) = form::edit(form, active, body)?;
+        let way = active.paths.way(self.api);
+        Addressed::of(cx.head)?.target(active, way, model.as_deref()).apply(cx.head);
+        Ok(if edited == body { Flow::Pass } else { Flow::Send(edited) })
+    }
+
+    /// The context of this request, if it has one.
+    fn context(&self) -> Option<&Context> {
+        let active = self.config.active.as_ref()?;
+        let has_one = self.reads == Reads::Json && self.api == Some(Api::ChatCompletions);
+        active.context.as_ref().filter(|_| has_one)
+    }
+
+    fn leave_with(&mut self, body: Vec<u8>, message: &[u8]) -> Flow {
+        let body = context::insert(&body, message).unwrap_or(body);
+        self.leave(body, true)
+    }
+
+    /// The body as it goes upstream.
+    fn leave(&mut self, body: Vec<u8>, is_edited: bool) -> Flow {
+        if let Some(keys) = &mut self.keys {
+            keys.keep(&body);
+        }
+        if is_edited { Flow::Send(body) } else { Flow::Pass }
+    }
+
+    /// Makes the request fit the vendor.
+    pub(crate) fn edit(&self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
+        let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
+        if self.reads == Reads::Settings {
+            let applied = body::edit_settings(body, active);
+            report_misfit(cx.env, applied.misfit.as_deref());
+            let text = applied.body.as_deref().unwrap_or(body);
+            if active.first_byte_timeout.is_some() && body::may_stream(api) && body::asks_for_stream(text) {
+                limit_first_byte(cx.head, active);
+            }
+            return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
+        }
+        let way = active.paths.way(self.api);
+        let edited = body::edit(body, api, active, way.names_model())?;
+        report_misfit(cx.env, edited.misfit.as_deref());
+        if edited.streams {
+            if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
+                cx.head.set("accept", "text/event-stream");
+            }
+            if body::may_stream(api) {
+                limit_first_byte(cx.head, active);
+            }
+        }
+        if way.names_model() {
+            let target = Addressed::of(cx.head)?.target(active, way, edited.model.as_deref());
+            target.apply(cx.head);
+        }
+        Ok(edited.body.map_or(Flow::Pass, Flow::Send))
     }
 }
 
@@ -346,29 +465,6 @@ fn pin_cluster(cx: &mut RequestCx<'_>) {
         Some(cluster) => cx.head.set(PINNED_CLUSTER, cluster),
         None => cx.head.remove(PINNED_CLUSTER),
     }
-}
-
-/// The place of the token to use: the same for a consumer whose state a vendor keeps, else any.
-fn choose_token(
-    config: &Config,
-    active: &ActiveProvider,
-    api: Option<Api>,
-    head: &Head,
-    env: &dyn Env,
-) -> usize {
-    let tokens = active.credentials.len();
-    if tokens < 2 {
-        return 0;
-    }
-    if api.is_some_and(credential::is_stateful) {
-        let consumer =
-            config.consumer_headers.iter().find_map(|name| head.get(name).filter(|it| !it.is_empty()));
-        if let Some(consumer) = consumer {
-            return credential::place_of(consumer, tokens);
-        }
-    }
-    let tokens = tokens as u64;
-    usize::try_from(env.random().checked_rem(tokens).unwrap_or(0)).unwrap_or(0)
 }
 
 /// What has to be read of a request body: JSON of an API whose body this provider edits, or what the

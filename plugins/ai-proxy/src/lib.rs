@@ -7,6 +7,10 @@
 //! | a vendor: host, paths, auth, its own settings and oddities | `provider::<vendor>` |
 //! | the path that goes upstream | `path` |
 //! | which key is sent, and which of the client's headers are not | `credential` |
+//! | which key is chosen, and which comes next when it fails | `keys` |
+//! | keys taken out of use, and their health checks | `failover`, `health` |
+//! | a failed request sent again | `retry`; `status` has the patterns |
+//! | a file put into every chat | `context` |
 //! | edits of a request body | `body` |
 //! | parameters that a configuration adds to requests | `custom_settings` |
 //! | the model in an upload | `form` |
@@ -17,16 +21,22 @@
 mod answer;
 mod body;
 mod config;
+mod context;
 mod conversation;
 mod credential;
 mod custom_settings;
+mod failover;
 mod filter;
 mod form;
+mod health;
+mod keys;
 mod models;
 mod path;
 mod provider;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference;
+mod retry;
+mod status;
 
 pub use config::Config;
 pub use filter::AiProxy;

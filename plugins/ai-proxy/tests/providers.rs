@@ -330,13 +330,16 @@ fn upstream_errors_pass_untouched() {
 #[test]
 fn unknown_keys_are_named() {
     let warnings =
-        load_errors::<AiProxy>(&provider("openai", r#","apiToken":["x"],"failover":{"enabled":true}"#))
+        load_errors::<AiProxy>(&provider("openai", r#","apiToken":["x"],"failover":{"failureTreshold":1}"#))
             .unwrap();
     assert!(
         warnings.iter().any(|line| line.contains("provider.apiToken") && line.contains("apiTokens")),
         "{warnings:?}"
     );
-    assert!(warnings.iter().any(|line| line.contains("provider.failover")), "{warnings:?}");
+    assert!(
+        warnings.iter().any(|line| line.contains("provider.failover.failureTreshold: unknown key, is `fail")),
+        "{warnings:?}"
+    );
     let known =
         load_errors::<AiProxy>(&provider("openai", r#","timeout":1,"id":"a","openaiCustomUrl":"h/v1""#))
             .unwrap();

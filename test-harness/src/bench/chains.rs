@@ -16,8 +16,10 @@ const MAPPED_MODEL: &str = "gpt-4.1-nano-2025-04-14";
 pub struct Chain {
     /// What the chain is called in tables.
     pub name: String,
-    /// The one filter; none in the empty chain.
-    pub filter: Option<Filter>,
+    /// The filters, in the order in which requests pass; none in the empty chain.
+    pub filters: Vec<Filter>,
+    /// Whether its filters do nothing: others of as many filters are compared with it.
+    pub does_nothing: bool,
     /// What may be said of it.
     pub bars: Bars,
 }
@@ -49,22 +51,40 @@ pub struct Bars {
 impl Chain {
     /// The router alone.
     pub fn empty() -> Self {
-        Self { name: "empty chain".to_owned(), filter: None, bars: Bars::default() }
+        let bars = Bars::default();
+        Self { name: "empty chain".to_owned(), filters: Vec::new(), does_nothing: false, bars }
     }
 
-    /// The harness's own filter that does nothing.
+    /// So many of the harness's own filter that does nothing, each in a VM of its own.
     ///
     /// # Errors
     /// It could not be built.
-    pub fn do_nothing() -> Result<Self, BenchError> {
-        let module = toolchain::build_modules()?.into_iter().find(|module| module.name == "noop");
-        let module = module.ok_or_else(|| BenchError::UnknownPlugin {
-            name: "noop".to_owned(),
-            known: "none of the harness's own modules has this name".to_owned(),
-        })?;
-        let filter = Filter { module, config: json!({}), upstream_sees: Vec::new() };
-        Ok(Self { name: "do-nothing filter".to_owned(), filter: Some(filter), bars: Bars::default() })
+    pub fn do_nothing(count: usize) -> Result<Self, BenchError> {
+        let filter = own("noop", Vec::new())?;
+        let name =
+            if count == 1 { "do-nothing filter".to_owned() } else { format!("{count} do-nothing filters") };
+        Ok(Self { name, filters: vec![filter; count], does_nothing: true, bars: Bars::default() })
     }
+
+    /// The harness's own filter that makes ai-proxy's host calls and nothing of them: what is left of
+    /// ai-proxy's cost beyond this one's is its own doing.
+    ///
+    /// # Errors
+    /// It could not be built.
+    pub fn host_calls() -> Result<Self, BenchError> {
+        let filters = vec![own("hostcalls", vec![VENDOR_TOKEN.to_owned()])?];
+        Ok(Self { name: "host calls alone".to_owned(), filters, does_nothing: false, bars: Bars::default() })
+    }
+}
+
+/// A filter of the harness's own.
+fn own(name: &str, upstream_sees: Vec<String>) -> Result<Filter, BenchError> {
+    let module = toolchain::build_modules()?.into_iter().find(|module| module.name == name);
+    let module = module.ok_or_else(|| BenchError::UnknownPlugin {
+        name: name.to_owned(),
+        known: "none of the harness's own modules has this name".to_owned(),
+    })?;
+    Ok(Filter { module, config: json!({}), upstream_sees })
 }
 
 /// The chains in which a plugin is measured: one for each way in which it is ordinarily used.
@@ -72,7 +92,8 @@ pub fn plugin_chains(module: &Built) -> Vec<Chain> {
     let chain = |use_case: &str, config: Value, upstream_sees: Vec<String>, bars: Bars| {
         let name =
             if use_case.is_empty() { module.name.clone() } else { format!("{}, {use_case}", module.name) };
-        Chain { name, filter: Some(Filter { module: module.clone(), config, upstream_sees }), bars }
+        let filters = vec![Filter { module: module.clone(), config, upstream_sees }];
+        Chain { name, filters, does_nothing: false, bars }
     };
     let load_ms = Some(1000.0);
     match module.name.as_str() {
@@ -93,9 +114,46 @@ pub fn plugin_chains(module: &Built) -> Vec<Chain> {
                 ),
             ]
         }
+        "model-mapper" => {
+            let mapping = |from: &str| json!({ "modelMapping": { from: MAPPED_MODEL } });
+            vec![
+                chain("", mapping("another"), vec![MODEL.to_owned()], model_bars()),
+                chain("model mapped", mapping(MODEL), vec![MAPPED_MODEL.to_owned()], model_bars()),
+            ]
+        }
+        "model-router" => {
+            let header = json!({ "modelToHeader": "x-ai-model" });
+            vec![chain("", header, vec![format!("x-ai-model: {MODEL}")], model_bars())]
+        }
         // A plugin that is not in this table yet shows what it costs with nothing to do.
         _ => vec![chain("", json!({}), Vec::new(), Bars { load_ms, ..Bars::default() })],
     }
+}
+
+fn model_bars() -> Bars {
+    Bars { small_points: Some(15.0), large_points: Some(25.0), load_ms: Some(1000.0), ..Bars::default() }
+}
+
+/// The chains of several plugins that are ordinarily used together, as far as those plugins are there.
+pub fn joint_chains(modules: &[Built]) -> Vec<Chain> {
+    let find = |name: &str| modules.iter().find(|module| module.name == name).cloned();
+    let names = ["model-router", "model-mapper", "ai-proxy"];
+    let [Some(router), Some(mapper), Some(proxy)] = names.map(find) else { return Vec::new() };
+    let filter = |module, config, sees: &str| Filter { module, config, upstream_sees: vec![sees.to_owned()] };
+    vec![Chain {
+        name: names.join(" + "),
+        filters: vec![
+            filter(router, json!({ "modelToHeader": "x-ai-model" }), &format!("x-ai-model: {MODEL}")),
+            filter(mapper, json!({ "modelMapping": { MODEL: MAPPED_MODEL } }), MAPPED_MODEL),
+            filter(
+                proxy,
+                json!({ "provider": { "type": "openai", "apiTokens": [VENDOR_TOKEN] } }),
+                VENDOR_TOKEN,
+            ),
+        ],
+        does_nothing: false,
+        bars: Bars { small_points: Some(45.0), ..Bars::default() },
+    }]
 }
 
 #[cfg(test)]
@@ -108,15 +166,27 @@ mod tests {
 
     #[test]
     fn names_of_chains_differ() {
-        let names: Vec<String> =
-            plugin_chains(&built("ai-proxy")).into_iter().map(|chain| chain.name).collect();
-        assert_eq!(names, ["ai-proxy", "ai-proxy, model mapped"]);
+        for name in ["ai-proxy", "model-mapper"] {
+            let names: Vec<String> =
+                plugin_chains(&built(name)).into_iter().map(|chain| chain.name).collect();
+            assert_eq!(names, [name.to_owned(), format!("{name}, model mapped")]);
+        }
     }
 
     #[test]
     fn plugin_without_an_entry_is_measured_all_the_same() {
         let chains = plugin_chains(&built("acme"));
         assert_eq!(chains.len(), 1);
-        assert_eq!(chains[0].filter.as_ref().unwrap().config, json!({}));
+        assert_eq!(chains[0].filters[0].config, json!({}));
+    }
+
+    #[test]
+    fn plugins_are_measured_together_where_all_of_them_are_there() {
+        let modules = ["ai-proxy", "model-mapper", "model-router"].map(built);
+        let chains = joint_chains(&modules);
+        assert_eq!(chains.len(), 1);
+        assert_eq!(chains[0].name, "model-router + model-mapper + ai-proxy");
+        assert_eq!(chains[0].filters.len(), 3);
+        assert!(joint_chains(&modules[..2]).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::chains::{Bars, Chain};
+use super::chains::{Bars, Chain, Filter};
 use super::measure::{MANY_WORKERS, Plan, Samples};
 
 /// Everything a run has found.
@@ -14,7 +14,7 @@ pub struct Report {
     pub cores: usize,
     /// How much was measured.
     pub plan: Plan,
-    /// One for each chain, the empty one first, the do-nothing filter second.
+    /// One for each chain, the empty one first, a do-nothing one second.
     pub chains: Vec<Figures>,
     /// One for each bar.
     pub verdicts: Vec<Verdict>,
@@ -64,7 +64,7 @@ pub struct Cost {
     pub us: Spread,
     /// Percent over the empty chain.
     pub over_empty: Spread,
-    /// Percent of the empty chain over the do-nothing filter.
+    /// Percent of the empty chain over the do-nothing filter, or over as many of them as the chain has filters.
     pub points: Spread,
 }
 
@@ -107,12 +107,13 @@ impl Spread {
 }
 
 impl Report {
-    pub(super) fn new(envoy: &str, plan: &Plan, chains: &[Chain], samples: Vec<Samples>) -> Self {
-        let (empty, do_nothing) = (samples[0].clone(), samples[1].clone());
+    pub(super) fn new(envoy: &str, plan: &Plan, chains: &[Chain], samples: &[Samples]) -> Self {
         let figures: Vec<Figures> = chains
             .iter()
             .zip(samples)
-            .map(|(chain, samples)| Figures::new(chain, samples, &empty, &do_nothing))
+            .map(|(chain, own)| {
+                Figures::new(chain, own.clone(), &samples[0], &samples[compared_with(chains, chain)])
+            })
             .collect();
         Self {
             envoy: envoy.to_owned(),
@@ -126,6 +127,12 @@ impl Report {
             chains: figures,
         }
     }
+}
+
+/// The place of the do-nothing chain of as many filters; of the first one where there is none.
+fn compared_with(chains: &[Chain], chain: &Chain) -> usize {
+    let is_alike = |other: &Chain| other.does_nothing && other.filters.len() == chain.filters.len();
+    chains.iter().position(is_alike).unwrap_or(1)
 }
 
 impl Figures {
@@ -151,7 +158,7 @@ impl Figures {
             resident_added_by_worker_mib: (resident_of_many - empty_of_many) / f64::from(MANY_WORKERS - 1),
             start_ms: Spread::of(samples.start_ms.iter().copied()),
             load_ms: differences(&samples.start_ms, &empty.start_ms),
-            wasm_kib: chain.filter.as_ref().map(|filter| filter.module.size as f64 / 1024.0),
+            wasm_kib: only_filter(chain).map(|filter| filter.module.size as f64 / 1024.0),
             samples,
         }
     }
@@ -178,9 +185,14 @@ fn quantiles<const N: usize>(values: &[f64], percents: [usize; N]) -> [f64; N] {
     percents.map(|percent| sorted[(sorted.len() - 1) * percent / 100])
 }
 
+/// A module is weighed where it stands alone.
+fn only_filter(chain: &Chain) -> Option<&Filter> {
+    if let [filter] = chain.filters.as_slice() { Some(filter) } else { None }
+}
+
 fn verdicts(chain: &Chain, figures: &Figures) -> Vec<Verdict> {
     let Bars { small_points, large_points, event_us, load_ms } = chain.bars;
-    let budget_kib = chain.filter.as_ref().and_then(|filter| filter.module.budget_kib);
+    let budget_kib = only_filter(chain).and_then(|filter| filter.module.budget_kib);
     let lines = [
         ("CPU, 1 KiB, over do-nothing", figures.small.points.median, small_points, "points"),
         ("CPU, 16 KiB, over do-nothing", figures.large.points.median, large_points, "points"),
@@ -200,7 +212,6 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bench::chains::Filter;
     use crate::toolchain::Built;
 
     fn samples(scale: f64) -> Samples {
@@ -231,13 +242,19 @@ pub(super) mod tests {
             size: 512 * 1024,
             budget_kib: Some(900),
         };
-        let filter = Filter { module, config: json!({}), upstream_sees: Vec::new() };
+        let noop = Built { budget_kib: None, ..module.clone() };
+        let chain = |name: &str, module, does_nothing, bars| Chain {
+            name: name.to_owned(),
+            filters: vec![Filter { module, config: json!({}), upstream_sees: Vec::new() }],
+            does_nothing,
+            bars,
+        };
         let chains = [
             Chain::empty(),
-            Chain { name: "do-nothing filter".to_owned(), filter: None, bars: Bars::default() },
-            Chain { name: "acme".to_owned(), filter: Some(filter), bars },
+            chain("do-nothing filter", noop, true, Bars::default()),
+            chain("acme", module, false, bars),
         ];
-        Report::new("1.40.0", &Plan::default(), &chains, vec![samples(1.0), samples(1.2), samples(1.5)])
+        Report::new("1.40.0", &Plan::default(), &chains, &[samples(1.0), samples(1.2), samples(1.5)])
     }
 
     #[test]
@@ -258,6 +275,30 @@ pub(super) mod tests {
         assert!((acme.small.points.median - 30.0).abs() < 1e-9);
         assert!((acme.event_added_us.median - 7.5).abs() < 1e-9);
         assert!((acme.load_ms.min - 100.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_chain_is_compared_with_as_many_filters_that_do_nothing() {
+        let module =
+            Built { name: "acme".to_owned(), path: "acme.wasm".into(), size: 1, budget_kib: Some(9) };
+        let filter = Filter { module, config: json!({}), upstream_sees: Vec::new() };
+        let chain = |count, does_nothing| Chain {
+            name: String::new(),
+            filters: vec![filter.clone(); count],
+            does_nothing,
+            bars: Bars::default(),
+        };
+        let chains = [
+            Chain::empty(),
+            chain(1, true),
+            chain(2, true),
+            chain(1, false),
+            chain(2, false),
+            chain(3, false),
+        ];
+        let compared: Vec<usize> = chains.iter().map(|chain| compared_with(&chains, chain)).collect();
+        assert_eq!(compared, [1, 1, 2, 1, 2, 1]);
+        assert!(only_filter(&chains[3]).is_some() && only_filter(&chains[4]).is_none());
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Gateway {
             Ok((listener, address))
         });
         let (upstream, address) = bound.map_err(BenchError::io("binding a port"))?;
-        let config = config(chain.filter.as_ref(), address);
+        let config = config(&chain.filters, address);
         let options = Options {
             concurrency: workers,
             // What a filter logs would be measured with it.
@@ -46,7 +46,7 @@ impl Gateway {
             .map_err(|source| BenchError::Start { chain: chain.name.clone(), source })?;
         Ok(Self {
             chain: chain.name.clone(),
-            upstream_sees: chain.filter.iter().flat_map(|filter| filter.upstream_sees.clone()).collect(),
+            upstream_sees: chain.filters.iter().flat_map(|filter| filter.upstream_sees.clone()).collect(),
             start_time: start.elapsed(),
             envoy,
             upstream,
@@ -99,16 +99,16 @@ impl Gateway {
     }
 }
 
-fn config(filter: Option<&Filter>, upstream: SocketAddr) -> Value {
-    json!({ "static_resources": { "listeners": [listener(filter)], "clusters": [cluster(upstream)] } })
+fn config(filters: &[Filter], upstream: SocketAddr) -> Value {
+    json!({ "static_resources": { "listeners": [listener(filters)], "clusters": [cluster(upstream)] } })
 }
 
-fn listener(filter: Option<&Filter>) -> Value {
+fn listener(filters: &[Filter]) -> Value {
     let router = json!({
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
     });
-    let filters: Vec<Value> = filter.map(wasm).into_iter().chain([router]).collect();
+    let filters: Vec<Value> = filters.iter().enumerate().map(wasm).chain([router]).collect();
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": GATEWAY,
@@ -129,8 +129,9 @@ fn listener(filter: Option<&Filter>) -> Value {
     })
 }
 
-fn wasm(filter: &Filter) -> Value {
-    let name = &filter.module.name;
+fn wasm((place, filter): (usize, &Filter)) -> Value {
+    // A module may stand in a chain several times, each time in a VM of its own.
+    let name = format!("{}-{place}", filter.module.name);
     let configuration = json!({
         "@type": "type.googleapis.com/google.protobuf.StringValue",
         "value": filter.config.to_string(),

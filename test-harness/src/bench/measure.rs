@@ -85,7 +85,7 @@ pub struct Samples {
     pub events_held: usize,
 }
 
-/// Measures chains, the first of which is the empty one and the second the do-nothing filter.
+/// Measures chains, the first of which is the empty one and the second a do-nothing one.
 ///
 /// # Errors
 /// No Envoy, or a chain that does not do its work.
@@ -96,7 +96,7 @@ pub fn measure(chains: &[Chain], plan: &Plan) -> Result<Report, BenchError> {
     let mut samples = vec![Samples::default(); chains.len()];
     run.starts(&mut samples)?;
     run.rounds(&mut samples)?;
-    Ok(Report::new(&binary.version, plan, chains, samples))
+    Ok(Report::new(&binary.version, plan, chains, &samples))
 }
 
 struct Run<'a> {

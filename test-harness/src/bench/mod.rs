@@ -19,7 +19,7 @@ mod traffic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use chains::{Bars, Chain, plugin_chains};
+pub use chains::{Bars, Chain, joint_chains, plugin_chains};
 pub use figures::{Figures, Report, Spread, Verdict};
 pub use measure::{Plan, measure};
 pub use options::Options;
@@ -129,7 +129,8 @@ fn write(path: &Path, text: &str) -> Result<(), BenchError> {
     std::fs::write(path, text).map_err(BenchError::io(path.display().to_string()))
 }
 
-/// The two chains to compare with, then those of the wanted plugins; of all plugins if none is named.
+/// The chains to compare with, then those of the wanted plugins; of all plugins, and of those that are used together, if
+/// none is named.
 fn chains(wanted: &[String]) -> Result<Vec<Chain>, BenchError> {
     announce("building the plugins and the filter that does nothing");
     let plugins = toolchain::build_plugins()?;
@@ -137,11 +138,18 @@ fn chains(wanted: &[String]) -> Result<Vec<Chain>, BenchError> {
         let known = plugins.iter().map(|plugin| plugin.name.as_str()).collect::<Vec<_>>().join(", ");
         return Err(BenchError::UnknownPlugin { name: name.clone(), known });
     }
-    let mut chains = vec![Chain::empty(), Chain::do_nothing()?];
+    let mut chains = vec![Chain::empty(), Chain::do_nothing(1)?, Chain::host_calls()?];
     for plugin in &plugins {
         if wanted.is_empty() || wanted.contains(&plugin.name) {
             chains.extend(plugin_chains(plugin));
         }
+    }
+    let is_wanted = |filter: &chains::Filter| wanted.is_empty() || wanted.contains(&filter.module.name);
+    for chain in joint_chains(&plugins).into_iter().filter(|chain| chain.filters.iter().all(is_wanted)) {
+        if !chains.iter().any(|other| other.does_nothing && other.filters.len() == chain.filters.len()) {
+            chains.push(Chain::do_nothing(chain.filters.len())?);
+        }
+        chains.push(chain);
     }
     Ok(chains)
 }

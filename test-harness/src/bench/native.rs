@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use common::filter::driver::{Action, Exchange, Plugin};
 use common::filter::env::{Body, CasMismatch, Env, Host, HostError, LogLevel, Map, MetricId, MetricKind};
 use common::filter::{Callout, Filter};
-use common::http::LocalReply;
 use common::http::head::{Change, to_pairs};
+use common::http::{Head, LocalReply};
 use serde_json::Value;
 
 use super::chains::{Chain, plugin_chains};
@@ -32,17 +32,33 @@ const ADDED_BY_ENVOY: [(&str, &str); 6] = [
     ("x-request-id", "6f1c1f0e-2a55-4a53-9d3a-0b7b9c4d1e2f"),
 ];
 
+/// Plays so many exchanges of a chain: what one takes, and what it asks of the host.
+type Play = fn(&Chain, &[u8], &[u8], usize) -> Result<(Duration, Vec<String>), BenchError>;
+
+/// The plugins whose code is linked in.
+const PLUGINS: [(&str, Play); 3] = [
+    ("ai-proxy", play::<ai_proxy::AiProxy>),
+    ("model-mapper", play::<model_mapper::ModelMapper>),
+    ("model-router", play::<model_router::ModelRouter>),
+];
+
 /// Plays so many exchanges of every chain and prints what one takes.
 pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError> {
-    let module = Built { name: "ai-proxy".to_owned(), path: Default::default(), size: 0, budget_kib: None };
-    if let Some(name) = plugins.iter().find(|name| **name != module.name) {
-        return Err(BenchError::UnknownPlugin { name: name.clone(), known: module.name });
+    let known = PLUGINS.map(|(name, _)| name);
+    if let Some(name) = plugins.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(BenchError::UnknownPlugin { name: name.clone(), known: known.join(", ") });
     }
+    let is_wanted = |name: &str| plugins.is_empty() || plugins.iter().any(|wanted| wanted == name);
     let traffic = Traffic::new();
     let (mut rows, mut asked) = (Vec::new(), Vec::new());
-    for chain in plugin_chains(&module) {
+    let wanted = PLUGINS.into_iter().filter(|(name, _)| is_wanted(name));
+    let chains = wanted.flat_map(|(name, play)| {
+        let module = Built { name: name.to_owned(), path: Default::default(), size: 0, budget_kib: None };
+        plugin_chains(&module).into_iter().map(move |chain| (chain, play))
+    });
+    for (chain, play) in chains {
         announce(&format!("{}: {exchanges} exchanges of each size", chain.name));
-        let time = |request| play::<ai_proxy::AiProxy>(&chain, request, &traffic.completion, exchanges);
+        let time = |request| play(&chain, request, &traffic.completion, exchanges);
         let shown = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e6);
         let (small, calls) = time(&traffic.small)?;
         let (large, _) = time(&traffic.large)?;
@@ -61,7 +77,7 @@ fn play<F: Filter>(
     answer: &[u8],
     exchanges: usize,
 ) -> Result<(Duration, Vec<String>), BenchError> {
-    let config = chain.filter.as_ref().map_or(Value::Null, |filter| filter.config.clone()).to_string();
+    let config = chain.filters.first().map_or(Value::Null, |filter| filter.config.clone()).to_string();
     let mut host = StillHost::new(request, answer);
     let plugin = Plugin::<F>::configure(config.as_bytes(), &|_| None, &host)
         .map_err(|error| BenchError::unexpected(&chain.name, error.to_string()))?;
@@ -137,8 +153,10 @@ impl Env for StillHost {
         7
     }
 
-    fn log(&self, _level: LogLevel, message: fmt::Arguments<'_>) {
-        announce(&message.to_string());
+    fn log(&self, level: LogLevel, message: fmt::Arguments<'_>) {
+        if level >= LogLevel::Warn {
+            announce(&message.to_string());
+        }
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
@@ -223,6 +241,12 @@ impl Host for StillHost {
         Ok(())
     }
 
+    fn replace_response(&self, head: &Head, body: &[u8]) -> Result<(), HostError> {
+        self.called(format_args!("replace_response"));
+        black_box((head, body));
+        Ok(())
+    }
+
     fn resume(&self, body: Body) -> Result<(), HostError> {
         self.called(format_args!("resume {body:?}"));
         black_box(body);
@@ -232,6 +256,11 @@ impl Host for StillHost {
     fn call(&self, callout: &Callout) -> Result<u32, HostError> {
         self.called(format_args!("call {}", callout.cluster));
         Err(HostError::BadArgument)
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        self.called(format_args!("tick_every {period:?}"));
+        Ok(())
     }
 }
 

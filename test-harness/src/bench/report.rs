@@ -39,8 +39,8 @@ fn body(report: &Report) -> String {
     let plan = &report.plan;
     let mut text = format!(
         "Envoy {}, one worker, {} cores shared with load generator and upstream; median of {} alternating rounds \
-         (least to most). CPU is that of the whole Envoy process; points are percent of the empty chain over the \
-         do-nothing filter, each round compared with itself.\n\n",
+         (least to most). CPU is that of the whole Envoy process; points are percent of the empty chain over as \
+         many do-nothing filters, each round compared with itself.\n\n",
         report.envoy, report.cores, plan.rounds
     );
     let rows = report.chains.iter().map(cpu_row).collect();

@@ -128,6 +128,18 @@ pub(super) struct Knobs {
     pub(super) manager: Value,
     pub(super) route: Value,
     pub(super) cluster: Value,
+    pub(super) chain: Place,
+}
+
+/// Where the plugins stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Place {
+    /// Between the client and the router.
+    #[default]
+    Downstream,
+    /// Between the router and the cluster `upstream`, once for each attempt.
+    Upstream,
 }
 
 /// A route before the default one.

@@ -6,13 +6,18 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value, json};
 
 use super::case::Http;
-use super::file::{Knobs, Plugin, Route};
+use super::file::{Knobs, Place, Plugin, Route};
 use crate::toolchain;
 
 /// The listener that clients connect to.
 pub(super) const LISTENER: &str = "gateway";
 /// The cluster of the scripted upstream.
 const UPSTREAM: &str = "upstream";
+
+/// What the names of Envoy's own filters begin with.
+const OWN: &str = "envoy.";
+/// What a cluster's protocol and filters stand in.
+const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// What an access log line has that no other line of Envoy's log has.
 const ACCESS_MARK: &str = "scenario_access_log";
@@ -45,7 +50,11 @@ pub(super) fn config(
     knobs: &Knobs,
     places: &Places<'_>,
 ) -> Result<Value, toolchain::Error> {
-    let mut filters = chain.iter().map(filter).collect::<Result<Vec<_>, _>>()?;
+    let plugins = chain.iter().map(filter).collect::<Result<Vec<_>, _>>()?;
+    let (mut filters, of_cluster) = match knobs.chain {
+        Place::Downstream => (plugins, Vec::new()),
+        Place::Upstream => (Vec::new(), plugins),
+    };
     filters.push(typed(
         "envoy.filters.http.router",
         "envoy.extensions.filters.http.router.v3.Router",
@@ -82,6 +91,15 @@ pub(super) fn config(
     }
     merge(&mut listener, &knobs.listener);
     let mut upstream = cluster(UPSTREAM, places.upstream, knobs.upstream, knobs.trailers);
+    if !of_cluster.is_empty() {
+        let codec = typed(
+            "envoy.filters.http.upstream_codec",
+            "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+            json!({}),
+        );
+        let filters: Vec<Value> = of_cluster.into_iter().chain([codec]).collect();
+        upstream["typed_extension_protocol_options"][PROTOCOL_OPTIONS]["http_filters"] = json!(filters);
+    }
     merge(&mut upstream, &knobs.cluster);
     let services =
         places.services.iter().map(|(name, address)| cluster(name, *address, Http::H1, knobs.trailers));
@@ -96,6 +114,10 @@ fn typed(name: &str, kind: &str, mut config: Value) -> Value {
 
 fn filter(plugin: &Plugin) -> Result<Value, toolchain::Error> {
     let name = &plugin.name;
+    if name.starts_with(OWN) {
+        let config = plugin.config.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        return Ok(json!({ "name": name, "typed_config": config }));
+    }
     let module = toolchain::plugin_or_module(name)?;
     let mut config = json!({
         "name": name,
@@ -155,7 +177,7 @@ fn cluster(name: &str, address: SocketAddr, http: Http, trailers: bool) -> Value
         Http::H1 => json!({ "http_protocol_options": { "enable_trailers": trailers } }),
         Http::H2 => json!({ "http2_protocol_options": {} }),
     };
-    let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let kind = PROTOCOL_OPTIONS;
     let endpoint = json!({
         "socket_address": { "address": address.ip().to_string(), "port_value": address.port() },
     });
@@ -204,6 +226,18 @@ mod tests {
         assert_eq!(value, json!({ "a": { "c": 2, "d": { "e": 3 } }, "list": [4] }));
         merge(&mut value, &Value::Null);
         assert_eq!(value["list"], json!([4]));
+    }
+
+    #[test]
+    fn a_filter_of_envoys_own_stands_where_it_is_written() {
+        let config = r#"{"@type":"t","a":1}"#.to_owned();
+        let plugin = Plugin {
+            name: "envoy.filters.http.x".to_owned(),
+            config: Some(config),
+            environment: BTreeMap::new(),
+        };
+        let expected = json!({ "name": "envoy.filters.http.x", "typed_config": { "@type": "t", "a": 1 } });
+        assert_eq!(filter(&plugin).unwrap(), expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 pub mod choose;
+mod symbols;
 
 use crate::{lock, target_folder, workspace_root};
 
@@ -155,7 +156,7 @@ fn build(folder: &str, finished: &str) -> Result<Vec<Built>, Error> {
         .map(|package| {
             let file = files.get(&package.name).ok_or_else(|| Error::Build(folder.to_owned()))?;
             let path = finished.join(format!("{}.wasm", package.name));
-            let size = replace_if_different(file, &path)?;
+            let size = finish(file, &path)?;
             Ok(Built { name: package.name, path, size, budget_kib: package.budget_kib })
         })
         .collect()
@@ -238,16 +239,26 @@ fn modules(messages: impl io::BufRead) -> BTreeMap<String, PathBuf> {
     modules
 }
 
-/// Puts the new module in place at once, since an Envoy may be reading the old one. Gives its size.
-fn replace_if_different(from: &Path, to: &Path) -> Result<u64, Error> {
+/// Puts the new module in place, and the names of its functions beside it. Gives the module's size.
+fn finish(from: &Path, to: &Path) -> Result<u64, Error> {
     let module = std::fs::read(from).map_err(|error| io_error(from, &error))?;
-    if std::fs::read(to).is_ok_and(|old| old == module) {
-        return Ok(module.len() as u64);
-    }
-    let partial = to.with_extension("wasm.new");
-    std::fs::write(&partial, &module).map_err(|error| io_error(&partial, &error))?;
-    std::fs::rename(&partial, to).map_err(|error| io_error(to, &error))?;
+    let unreadable = || io_error(from, &io::Error::from(io::ErrorKind::InvalidData));
+    let (module, names) = symbols::split(&module).ok_or_else(unreadable)?;
+    replace_if_different(&names.into_bytes(), &to.with_extension("symbols"))?;
+    replace_if_different(&module, to)?;
     Ok(module.len() as u64)
+}
+
+/// Replaces a file at once, since an Envoy may be reading the old one.
+fn replace_if_different(new: &[u8], to: &Path) -> Result<(), Error> {
+    if std::fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(".new");
+    let partial = PathBuf::from(partial);
+    std::fs::write(&partial, new).map_err(|error| io_error(&partial, &error))?;
+    std::fs::rename(&partial, to).map_err(|error| io_error(to, &error))
 }
 
 fn io_error(path: &Path, error: &io::Error) -> Error {

@@ -30,10 +30,12 @@ const RATE_LIMITED: &str = "mock-rate-limited";
 /// Always answers 500.
 const BROKEN: &str = "mock-broken";
 
-const MODELS: [(&str, Use); 9] = [
+const MODELS: [(&str, Use); 11] = [
     ("gpt-4o-mini", Use::Chat),
     ("gpt-4o", Use::Chat),
     ("gpt-4.1", Use::Chat),
+    ("deepseek-chat", Use::Chat),
+    ("mistral-large-latest", Use::Chat),
     ("gpt-3.5-turbo-instruct", Use::Completions),
     ("text-embedding-3-small", Use::Embeddings(1536)),
     ("text-embedding-3-large", Use::Embeddings(3072)),

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Secret, Section};
 use common::filter::{
-    CallAnswer, Callout, End, Filter, Flow, Growth, LogLevel, MetricKind, RequestBody, RequestCx,
-    ResponseBody, ResponseCx, Start, StreamCx,
+    CallAnswer, Callout, End, Env, Filter, Flow, Growth, LogLevel, MetricKind, RequestBody, RequestCx,
+    ResponseBody, ResponseCx, Shared, Start, StreamCx, TickCx,
 };
 use common::http::{Fault, LocalReply};
 use serde::Deserialize;
@@ -45,6 +45,10 @@ pub struct Config {
     response_headers: BTreeMap<String, String>,
     /// Call a service while the response is held.
     response_call: Option<Call>,
+    /// Call a service before it is said what is wanted of the response.
+    response_head_call: Option<Call>,
+    /// Work that belongs to no exchange.
+    tick: Option<Tick>,
     /// Sent after the last piece of a streamed response.
     response_tail: String,
     /// Answer at once with this status.
@@ -83,7 +87,21 @@ struct Call {
     /// Answer the client with the service's status instead of going on.
     #[serde(default)]
     reply: bool,
+    /// The service's answer takes the place of the response.
+    #[serde(default)]
+    take: bool,
     timeout_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tick {
+    every_ms: u64,
+    /// Call a service.
+    call: Option<Call>,
+    /// Only the worker whose turn it is.
+    #[serde(default)]
+    turn: bool,
 }
 
 impl NewBody {
@@ -100,7 +118,7 @@ impl Call {
             headers: fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             body: Vec::new(),
             timeout: Duration::from_millis(self.timeout_ms),
-            max_answer_bytes: 1 << 20,
+            max_answer_bytes: 32 << 20,
         }
     }
 }
@@ -108,6 +126,8 @@ impl Call {
 /// The state of an exchange.
 pub struct Probe {
     config: Rc<Config>,
+    /// The call of the response's head has been made.
+    called: bool,
 }
 
 impl Filter for Probe {
@@ -117,6 +137,38 @@ impl Filter for Probe {
 
     fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {
         section.read()
+    }
+
+    fn loaded(config: &Rc<Config>, env: &dyn Env) {
+        if config.tick.is_some() {
+            ticks().found(env, &0_u64.to_le_bytes());
+        }
+    }
+
+    fn period(config: &Config) -> Option<Duration> {
+        config.tick.as_ref().map(|tick| Duration::from_millis(tick.every_ms))
+    }
+
+    fn tick(config: &Rc<Config>, cx: &mut TickCx<'_>) {
+        let Some(tick) = &config.tick else { return };
+        count(cx.env, "probe_ticks");
+        if tick.turn && !cx.has_turn("work", Duration::from_millis(tick.every_ms)) {
+            return;
+        }
+        count(cx.env, "probe_turns");
+        ticks().update(cx.env, |bytes| {
+            let before =
+                bytes.and_then(|bytes| bytes.first_chunk::<8>()).map_or(0, |it| u64::from_le_bytes(*it));
+            Some((before + 1).to_le_bytes().to_vec())
+        });
+        if let Some(call) = &tick.call {
+            cx.call(7, call.callout());
+        }
+    }
+
+    fn tick_call(_: &Rc<Config>, cx: &mut TickCx<'_>, tag: u64, answer: CallAnswer) {
+        count(cx.env, "probe_tick_answers");
+        cx.env.log(LogLevel::Info, format_args!("probe: tick call {tag} got {}", describe(&answer)));
     }
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
@@ -137,7 +189,7 @@ impl Filter for Probe {
             Some(limit) => RequestBody::Whole { limit },
             None => RequestBody::Pass,
         };
-        let filter = Self { config: Rc::clone(config) };
+        let filter = Self { config: Rc::clone(config), called: false };
         Ok(Start::Run { filter, body, response: config.response.is_some() })
     }
 
@@ -199,12 +251,29 @@ impl Filter for Probe {
         if let Some(value) = self.config.echo_header.as_ref().and_then(|name| cx.request.get(name)) {
             cx.head.set("x-request-header", value);
         }
-        Ok(match self.config.response {
-            Some(Mode::Chunks) => ResponseBody::Chunks,
-            Some(Mode::Observed) => ResponseBody::Observed,
-            Some(Mode::Whole) => ResponseBody::Whole { limit: self.config.response_limit },
-            Some(Mode::Pass) | None => ResponseBody::Pass,
-        })
+        if let Some(call) = self.config.response_head_call.as_ref().filter(|_| !self.called) {
+            self.called = true;
+            return Ok(ResponseBody::Call { callout: call.callout(), limit: self.config.response_limit });
+        }
+        Ok(self.wanted())
+    }
+
+    fn response_head_call(
+        &mut self,
+        cx: &mut ResponseCx<'_>,
+        answer: CallAnswer,
+    ) -> Result<ResponseBody, Fault> {
+        cx.head.set("x-call", describe(&answer));
+        let call = self.config.response_head_call.as_ref();
+        if call.is_some_and(|call| call.reply) {
+            return Ok(ResponseBody::Reply(LocalReply::json(451, describe(&answer), "probe_call_reply")));
+        }
+        match answer {
+            CallAnswer::Answered { head, body } if call.is_some_and(|call| call.take) => {
+                Ok(ResponseBody::Take { head, body })
+            }
+            _ => Ok(self.wanted()),
+        }
     }
 
     fn response_body(&mut self, cx: &mut ResponseCx<'_>, _body: Vec<u8>) -> Result<Flow, Fault> {
@@ -241,10 +310,30 @@ impl Filter for Probe {
 
     fn end(self, cx: &StreamCx<'_>, how: End) {
         let name = format!("probe_ended_{}", format!("{how:?}").to_ascii_lowercase());
-        if let Some(counter) = cx.env.metric(MetricKind::Counter, &name) {
-            cx.env.add(counter, 1);
-        }
+        count(cx.env, &name);
         cx.env.log(LogLevel::Info, format_args!("probe: ended {how:?}"));
+    }
+}
+
+impl Probe {
+    fn wanted(&self) -> ResponseBody {
+        match self.config.response {
+            Some(Mode::Chunks) => ResponseBody::Chunks,
+            Some(Mode::Observed) => ResponseBody::Observed,
+            Some(Mode::Whole) => ResponseBody::Whole { limit: self.config.response_limit },
+            Some(Mode::Pass) | None => ResponseBody::Pass,
+        }
+    }
+}
+
+/// How often the work was done, by all workers.
+fn ticks() -> Shared {
+    Shared::new(Probe::NAME, "ticks")
+}
+
+fn count(env: &dyn Env, name: &str) {
+    if let Some(counter) = env.metric(MetricKind::Counter, name) {
+        env.add(counter, 1);
     }
 }
 

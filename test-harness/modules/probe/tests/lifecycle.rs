@@ -1,7 +1,11 @@
 //! The driver's promises, played natively; `test-harness/tests/host_rules.rs` plays them on Envoy.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use common::filter::LogLevel;
-use common::testkit::{Played, SHARED_LIMIT, Script, load_errors, play};
+use common::filter::driver::{Action, Exchange, Plugin};
+use common::testkit::{FakeEnvoy, Played, SHARED_LIMIT, Script, Worker, load_errors, play};
 use probe::Probe;
 
 fn run(config: &str, script: Script) -> Played {
@@ -88,6 +92,15 @@ fn a_watched_body_is_let_go_when_enough_was_seen() {
 }
 
 #[test]
+fn a_watched_body_is_looked_at_even_if_its_first_piece_is_over_the_limit() {
+    for end in [chunks(&["aab|cdef0123456789"]), chunks(&["a", "ab|cdef0123456789"])] {
+        let played = run(WATCH, post("aab|cdef0123456789").chunks(end));
+        assert_eq!(played.sent().header("x-seen").as_deref(), Some("9"), "as much as the limit is");
+        assert_eq!(played.sent().text(), "aab|cdef0123456789");
+    }
+}
+
+#[test]
 fn a_watched_body_that_ends_first_is_seen_whole() {
     let pieces = || post("abc").chunks(chunks(&["a", "bc"]));
     for script in [pieces(), pieces().without("content-length").with_request_trailers()] {
@@ -113,10 +126,30 @@ fn an_upgrade_is_never_held() {
 const CALL: &str = r#"{"requestLimit":1000,"requestCall":{"cluster":"s","path":"/","timeoutMs":1},"requestBody":{"text":"n","times":2}}"#;
 
 #[test]
+fn an_upgrade_that_brings_a_body_is_refused() {
+    let played = run(REPLACE, post("something to hide").header("upgrade", "websocket"));
+    assert_eq!(played.replied().status, 400);
+    assert!(played.upstream.is_none());
+}
+
+#[test]
 fn a_call_holds_the_request_until_its_answer() {
     let played = run(CALL, post("abc").call_answer(200, "ok"));
     assert_eq!(played.sent().header("x-call").as_deref(), Some("200 ok"));
     assert_eq!(played.sent().text(), "nn");
+}
+
+#[test]
+fn a_request_goes_on_while_its_early_answer_waits_for_a_call() {
+    let envoy = FakeEnvoy::default();
+    let config = br#"{"response":"whole","responseLimit":100,"responseCall":{"cluster":"s","path":"/","timeoutMs":9}}"#;
+    let plugin = Plugin::<Probe>::configure(config, &|_| None, &envoy).unwrap();
+    let mut exchange = Exchange::new(Rc::new(plugin));
+    assert_eq!(exchange.request_head(&envoy, false), Action::Continue);
+    assert_eq!(exchange.response_head(&envoy, true), Action::Pause);
+    assert_eq!(envoy.calls.borrow().len(), 1);
+    assert_eq!(exchange.request_body(&envoy, 10, false), Action::Continue);
+    assert_eq!(exchange.request_trailers(&envoy), Action::Continue);
 }
 
 #[test]
@@ -370,4 +403,220 @@ fn what_has_no_body_or_is_a_tunnel_is_not_observed() {
     assert_eq!(lines, Vec::<String>::new());
     let (_, lines) = observed(post("abc").header("upgrade", "websocket"));
     assert_eq!(lines, Vec::<String>::new());
+}
+
+/// The response is asked about only when the service has answered.
+fn head_call(more: &str) -> String {
+    format!(
+        r#"{{"responseLimit":1000,{more},"responseHeadCall":{{"cluster":"s","path":"/","timeoutMs":1}}}}"#
+    )
+}
+
+/// The service's answer takes the place of the response.
+fn taking(response: &str) -> String {
+    format!(
+        r#"{{"responseLimit":1000,"response":"{response}","responseTail":"!","responseBody":{{"text":"new","times":1}},
+            "responseHeadCall":{{"cluster":"s","path":"/","take":true,"timeoutMs":1}}}}"#
+    )
+}
+
+fn failed(pieces: &[&str]) -> Script {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    Script::request("GET", "/").answered(503, &[("content-length", &length.to_string())], chunks(pieces))
+}
+
+#[test]
+fn a_response_goes_on_as_the_filter_says_when_its_call_is_answered_however_late() {
+    for late in 0..4 {
+        let script = || failed(&["abc", "def"]).call_answer(200, "ok").call_answers_after(late);
+        let passed = run(&head_call(r#""response":"pass""#), script()).client.expect("a response");
+        assert_eq!(passed.header("x-call").as_deref(), Some("200 ok"), "{late}");
+        assert_eq!(passed.header(":status").as_deref(), Some("503"), "{late}");
+        assert_eq!(passed.text(), "abcdef", "{late}");
+
+        let whole = head_call(r#""response":"whole","responseBody":{"text":"new","times":1}"#);
+        let whole = run(&whole, script()).client.expect("a response");
+        assert_eq!((whole.text().as_str(), whole.header("content-length").as_deref()), ("new", Some("3")));
+
+        let streamed = head_call(r#""response":"chunks","responseTail":"!""#);
+        let streamed = run(&streamed, script()).client.expect("a response");
+        assert_eq!(
+            (streamed.text().as_str(), streamed.header("content-length")),
+            ("ABCDEF!", None),
+            "{late}"
+        );
+    }
+}
+
+#[test]
+fn an_observed_response_is_seen_whole_though_it_waited_for_a_call_or_is_another_answer() {
+    for late in 0..4 {
+        let script = failed(&["abc", "def"]).call_answer(200, "ok").call_answers_after(late);
+        let played = run(&head_call(r#""response":"observed""#), script);
+        let seen = |line: &String| line.strip_prefix("probe: saw ")?.split(' ').next()?.parse::<usize>().ok();
+        let bytes: usize = played.logged(LogLevel::Info).iter().filter_map(seen).sum();
+        assert_eq!(
+            (played.client.as_ref().expect("a response").text().as_str(), bytes),
+            ("abcdef", 6),
+            "{late}"
+        );
+
+        let script = failed(&["abc", "def"]).call_answer(200, "ok").call_answers_after(late);
+        let played = run(&taking("observed"), script);
+        let bytes: usize = played.logged(LogLevel::Info).iter().filter_map(seen).sum();
+        assert_eq!((played.client.as_ref().expect("a response").text().as_str(), bytes), ("ok", 2), "{late}");
+    }
+}
+
+#[test]
+fn trailers_end_a_body_that_waited_for_a_call() {
+    for (response, expected) in [("pass", "abc"), ("whole", "abc"), ("chunks", "ABC")] {
+        let script = Script::request("GET", "/")
+            .answered(503, &[], chunks(&["abc"]))
+            .with_response_trailers()
+            .call_answer(200, "ok")
+            .call_answers_after(9);
+        let played = run(&head_call(&format!(r#""response":"{response}""#)), script);
+        assert_eq!(played.client.expect("a response").text(), expected);
+    }
+}
+
+#[test]
+fn a_head_only_response_waits_for_its_call_too() {
+    for response in ["pass", "whole", "chunks"] {
+        let script = Script::request("HEAD", "/").answered(503, &[], []).call_answer(200, "ok");
+        let played = run(&head_call(&format!(r#""response":"{response}""#)), script);
+        assert_eq!(played.client.expect("a response").header("x-call").as_deref(), Some("200 ok"));
+    }
+}
+
+#[test]
+fn a_call_of_the_head_that_fails_or_cannot_start_is_told() {
+    let config = head_call(r#""response":"whole""#);
+    let broken = run(&config, failed(&["abc"]).call_broken()).client.expect("a response");
+    assert_eq!(broken.header("x-call").as_deref(), Some("failed empty"));
+    let unstarted = run(&config, failed(&["abc"]).dead_cluster("s")).client.expect("a response");
+    assert_eq!(unstarted.header("x-call").as_deref(), Some("failed bad argument"));
+    assert_eq!(unstarted.text(), "abc");
+}
+
+#[test]
+fn another_answer_takes_the_place_of_a_response_and_goes_through_the_same_steps() {
+    let fields = [("x-from", "service"), ("content-length", "2"), ("transfer-encoding", "chunked")];
+    for late in 0..3 {
+        for (response, expected) in [("pass", "ok"), ("whole", "new"), ("chunks", "OK!")] {
+            let script =
+                failed(&["abc", "def"]).call_answer_with(201, &fields, "ok").call_answers_after(late);
+            let played = run(&taking(response), script);
+            assert!(played.reply.is_none());
+            let client = played.client.as_ref().expect("a response");
+            assert_eq!(client.header(":status").as_deref(), Some("201"), "{response}");
+            assert_eq!(client.header("x-from").as_deref(), Some("service"), "{response}");
+            assert_eq!(client.text(), expected, "{response}");
+            assert_eq!(client.header("transfer-encoding"), None, "{response}");
+            let ended = played.logged(LogLevel::Info);
+            assert!(ended.iter().any(|line| line == "probe: ended Complete"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_over_the_limit_does_not_take_the_place_of_a_response() {
+    let script = failed(&["abc"]).call_answer(200, "x".repeat(1001));
+    assert_eq!(run(&taking("whole"), script).replied().status, 502);
+}
+
+#[test]
+fn an_answer_too_large_to_be_written_over_a_held_body_takes_its_place_all_the_same() {
+    let large = "x".repeat(SHARED_LIMIT + 1);
+    for late in [0, 1, 9] {
+        let script = failed(&["abc", "def"]).call_answer(200, &large).call_answers_after(late);
+        let client = run(&taking("pass"), script).client.expect("a response");
+        assert!(client.text() == large, "{late}: {} bytes", client.text().len());
+    }
+}
+
+#[test]
+fn a_reply_takes_the_place_of_a_response() {
+    let config = r#"{"responseLimit":1000,"response":"pass",
+        "responseHeadCall":{"cluster":"s","path":"/","reply":true,"timeoutMs":1}}"#;
+    for late in 0..3 {
+        let played = run(config, failed(&["abc", "def"]).call_answer(200, "no").call_answers_after(late));
+        assert_eq!((played.replied().status, played.replied().body.as_slice()), (451, &b"200 no"[..]));
+    }
+}
+
+#[test]
+fn a_response_too_large_to_wait_goes_as_it_came() {
+    let config = taking("pass").replace(r#""responseLimit":1000"#, r#""responseLimit":4"#);
+    let played = run(&config, failed(&["abc", "def"]).call_answer(200, "ok").call_answers_after(9));
+    assert_eq!(played.client.as_ref().expect("a response").text(), "abcdef");
+    assert!(played.logged(LogLevel::Warn).iter().any(|line| line.contains("did not wait")));
+}
+
+#[test]
+fn a_timer_is_asked_for_only_where_a_config_object_needs_one() {
+    assert_eq!(Worker::<Probe>::start("{}").envoy.timer.get(), None);
+    let config = r#"{"tick":{"everyMs":500},"_rules_":[{"_match_route_":["r"],"tick":{"everyMs":200}}]}"#;
+    assert_eq!(Worker::<Probe>::start(config).envoy.timer.get(), Some(Duration::from_millis(200)));
+}
+
+/// The value of a counter of the plugin.
+fn counted(worker: &Worker<Probe>, name: &str) -> i64 {
+    let metrics = worker.envoy.metrics.borrow();
+    metrics.iter().find(|(known, _)| known == name).map_or(0, |(_, value)| *value)
+}
+
+#[test]
+fn each_config_object_ticks_at_its_own_period() {
+    let config = r#"{"_rules_":[{"_match_route_":["a"],"tick":{"everyMs":300}},
+        {"_match_route_":["b"],"tick":{"everyMs":100}}]}"#;
+    let mut worker = Worker::<Probe>::start(config);
+    for _ in 0..6 {
+        worker.pass(Duration::from_millis(100));
+        let calls = worker.tick(|_| None);
+        assert!(calls.is_empty());
+    }
+    assert_eq!(counted(&worker, "probe_ticks"), 2 + 6);
+}
+
+const TICK_CALL: &str =
+    r#"{"tick":{"everyMs":100,"turn":true,"call":{"cluster":"s","path":"/","timeoutMs":1}}}"#;
+
+#[test]
+fn a_call_of_the_timer_is_answered_once_whatever_comes_of_it() {
+    for (answer, told) in [(Some(200), "200 "), (None, "failed empty")] {
+        let mut worker = Worker::<Probe>::start(TICK_CALL);
+        worker.pass(Duration::from_millis(100));
+        assert_eq!(worker.tick(|_| answer).len(), 1);
+        let log = worker.envoy.log.borrow();
+        let expected = format!("probe: tick call 7 got {told}");
+        assert_eq!(log.iter().filter(|(_, line)| *line == expected).count(), 1, "{log:?}");
+    }
+    let mut worker = Worker::<Probe>::start(TICK_CALL);
+    worker.envoy.dead_clusters.push("s".into());
+    worker.pass(Duration::from_millis(100));
+    assert!(worker.tick(|_| None).is_empty());
+    assert_eq!(counted(&worker, "probe_tick_answers"), 1, "a call that cannot start is told at once");
+}
+
+#[test]
+fn one_of_all_workers_does_the_work_of_a_period() {
+    let mut first = Worker::<Probe>::start(TICK_CALL);
+    let mut second = first.beside(TICK_CALL);
+    for _ in 0..5 {
+        first.pass(Duration::from_millis(100));
+        let calls = first.tick(|_| Some(200)).len() + second.tick(|_| Some(200)).len();
+        assert_eq!(calls, 1);
+    }
+    assert_eq!((counted(&first, "probe_turns"), counted(&second, "probe_turns")), (5, 0));
+    // The first is gone.
+    let mut calls = 0;
+    for _ in 0..5 {
+        second.pass(Duration::from_millis(100));
+        calls += second.tick(|_| Some(200)).len();
+    }
+    assert_eq!(calls, 2, "after three periods of silence the other takes over");
+    let shared = second.envoy.shared.borrow();
+    assert!(shared.keys().all(|name| name.starts_with("probe.")), "{shared:?}");
 }

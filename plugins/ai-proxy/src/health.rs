@@ -1,0 +1,110 @@
+//! Keys that are out of use are tried with a small chat, by one worker for all.
+
+use std::rc::Rc;
+
+use common::filter::{
+    CallAnswer, Callout, Env, Filter, Flow, LogLevel, RequestBody, RequestCx, Start, TickCx,
+};
+use common::http::{Fault, Head, path};
+use common::json;
+use common::llm::api::Api;
+
+use crate::config::Config;
+use crate::failover::{Endpoint, Failover, HealthCheck, Outcome};
+use crate::filter::AiProxy;
+use crate::retry;
+use crate::status::is_success;
+
+/// What is asked of a key.
+const QUESTION: &str = "who are you?";
+
+/// Failover with its check, where there is one.
+fn checked(config: &Config) -> Option<(&Failover, &HealthCheck)> {
+    let failover = config.active.as_ref()?.failover.as_ref()?;
+    Some((failover, failover.check()?))
+}
+
+/// How often keys are tried.
+pub(crate) fn interval(config: &Config) -> Option<std::time::Duration> {
+    checked(config).map(|(_, check)| check.interval)
+}
+
+/// Tries every key that is out of use.
+pub(crate) fn check(config: &Rc<Config>, cx: &mut TickCx<'_>) {
+    let Some((failover, health)) = checked(config) else { return };
+    let (places, Some(endpoint)) = failover.out_of_use(cx.env) else { return };
+    if places.is_empty() || !cx.has_turn(failover.pool(), health.interval) {
+        return;
+    }
+    for place in places {
+        match chat(config, &health.model, place, &endpoint, cx.env) {
+            Ok((head, body)) => {
+                let callout = Callout {
+                    cluster: endpoint.cluster.clone(),
+                    headers: retry::fields(&head),
+                    body,
+                    timeout: health.timeout,
+                    max_answer_bytes: 0,
+                };
+                cx.call(place as u64, callout);
+            }
+            Err(fault) => cx.env.log(
+                LogLevel::Error,
+                format_args!("{}: no health check is possible: {fault} {}", AiProxy::NAME, fault.detail),
+            ),
+        }
+    }
+}
+
+/// Takes the answer for the key at `place`.
+pub(crate) fn answered(config: &Config, env: &dyn Env, place: u64, answer: &CallAnswer) {
+    let (Some((failover, _)), Ok(place)) = (checked(config), usize::try_from(place)) else { return };
+    let status = match answer {
+        CallAnswer::Answered { head, .. } => head.get_str(":status").and_then(|status| status.parse().ok()),
+        CallAnswer::Failed(_) => None,
+    };
+    let outcome = if status.is_some_and(is_success) { Outcome::Passed } else { Outcome::Missed };
+    failover.record(env, place, outcome, || None);
+}
+
+/// A chat as this gateway would send it for the client whose request took a key out of use: it goes
+/// the same way through the plugin, so nothing of the configuration is lost on it.
+fn chat(
+    config: &Rc<Config>,
+    model: &str,
+    place: usize,
+    endpoint: &Endpoint,
+    env: &dyn Env,
+) -> Result<(Head, Vec<u8>), Fault> {
+    let is_chat = |path: &str| matches!(Api::detect(path), Some((Api::ChatCompletions, _)));
+    let path = path::split(&endpoint.path).0;
+    let path = if is_chat(path) { path } else { "/v1/chat/completions" };
+    let mut head = Head::from_fields(&[
+        (":method", "POST"),
+        (":path", path),
+        (":authority", endpoint.host.as_str()),
+        (":scheme", "https"),
+        ("content-type", "application/json"),
+    ]);
+    let mut body = br#"{"model":"#.to_vec();
+    json::write_string(&mut body, model);
+    body.extend_from_slice(br#","messages":[{"role":"user","content":"#);
+    json::write_string(&mut body, QUESTION);
+    body.extend_from_slice(b"}]}");
+    let mut cx = RequestCx { head: &mut head, has_body: true, env };
+    let (filter, wanted) = match AiProxy::start(config, &mut cx)? {
+        Start::Run { filter, body, .. } => (filter, body),
+        Start::Inactive | Start::Reply(_) => return Err(Fault::internal("the chat does not go upstream")),
+    };
+    if matches!(wanted, RequestBody::Whole { .. }) {
+        match filter.edit(&mut cx, &body)? {
+            Flow::Pass => {}
+            Flow::Send(edited) => body = edited,
+            Flow::Call(_) | Flow::Reply(_) => return Err(Fault::internal("the chat does not go upstream")),
+        }
+    }
+    if let Some(active) = &config.active {
+        active.credentials.apply(cx.head, active.auth(Some(Api::ChatCompletions)), place)?;
+    }
+    Ok((head, body))
+}
