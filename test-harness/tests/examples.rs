@@ -120,6 +120,9 @@ fn plugin_configs_of_istio_resources_load_without_a_complaint() {
                     .fold(config.to_owned(), |text, key| text.replace(&format!("${{{key}}}"), "k"));
                 let lines = match object["name"].as_str() {
                     Some("ai-proxy") => common::testkit::load_errors::<ai_proxy::AiProxy>(&config),
+                    Some("ai-statistics") => {
+                        common::testkit::load_errors::<ai_statistics::AiStatistics>(&config)
+                    }
                     Some("model-mapper") => {
                         common::testkit::load_errors::<model_mapper::ModelMapper>(&config)
                     }

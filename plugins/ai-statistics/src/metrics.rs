@@ -157,7 +157,7 @@ impl Labels<'_> {
             Self::Otel { operation, provider, request_model, response_model, error, route, consumer } => {
                 let error = error.map(|status| format!(".error_type.{status}")).unwrap_or_default();
                 format!(
-                    "{name}.operation.{}.provider.{}.request_model.{}.response_model.{}{}{error}.route.{}.consumer.{}",
+                    "{name}.op.{}.provider.{}.request_model.{}.response_model.{}{}{error}.route.{}.consumer.{}",
                     label(operation, "chat"),
                     label(provider, "unknown"),
                     label(request_model, "unknown"),
@@ -184,7 +184,7 @@ fn label(text: &str, without: &str) -> String {
         ".token_type.",
         ".error_type.",
         ".route.",
-        ".operation.",
+        ".op.",
     ];
     if text.is_empty() {
         return without.to_owned();
@@ -285,7 +285,7 @@ mod tests {
         };
         assert_eq!(
             labels.named(Metric::TokenUsageInput),
-            "gen_ai.client.token.usage.operation.chat.provider.openai.request_model.a.response_model.b.token_type.input.error_type.429.route.r.consumer.c"
+            "gen_ai.client.token.usage.op.chat.provider.openai.request_model.a.response_model.b.token_type.input.error_type.429.route.r.consumer.c"
         );
     }
 

@@ -500,7 +500,7 @@ fn opentelemetrys_names_can_be_chosen() {
     let events = [json!({ "model": "m7-1", "usage": { "prompt_tokens": 5, "completion_tokens": 11 } })];
     let labels = |token_type: &str| {
         format!(
-            "operation.chat.provider.{CLUSTER}.request_model.m7.response_model.m7-1{token_type}.route.{ROUTE}.consumer.none"
+            "op.chat.provider.{CLUSTER}.request_model.m7.response_model.m7-1{token_type}.route.{ROUTE}.consumer.none"
         )
     };
     let config = json!({ "metricsFormat": "otel" });

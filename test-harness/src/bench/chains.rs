@@ -114,6 +114,14 @@ pub fn plugin_chains(module: &Built) -> Vec<Chain> {
                 ),
             ]
         }
+        "ai-statistics" => {
+            let bars = Bars { small_points: Some(10.0), event_us: Some(2.5), load_ms, ..Bars::default() };
+            let answer = json!({ "attributes": [{ "key": "answer", "apply_to_log": true }] });
+            vec![
+                chain("", json!({}), vec![MODEL.to_owned()], bars),
+                chain("answers logged", answer, vec![MODEL.to_owned()], Bars { load_ms, ..Bars::default() }),
+            ]
+        }
         "model-mapper" => {
             let mapping = |from: &str| json!({ "modelMapping": { from: MAPPED_MODEL } });
             vec![
@@ -171,6 +179,13 @@ mod tests {
                 plugin_chains(&built(name)).into_iter().map(|chain| chain.name).collect();
             assert_eq!(names, [name.to_owned(), format!("{name}, model mapped")]);
         }
+    }
+
+    #[test]
+    fn statistics_are_measured_with_and_without_texts() {
+        let names: Vec<String> =
+            plugin_chains(&built("ai-statistics")).into_iter().map(|chain| chain.name).collect();
+        assert_eq!(names, ["ai-statistics", "ai-statistics, answers logged"]);
     }
 
     #[test]
