@@ -8,6 +8,8 @@
 
 mod fixture;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use test_harness::client::{Request, send};
 use test_harness::envoy::{Envoy, Options, provide_or_skip};
@@ -16,6 +18,8 @@ use test_harness::upstream::{Answer, Upstream};
 const MIB: u64 = 1 << 20;
 /// What one exchange may make a VM grow by, whatever its size.
 const ALLOWED: u64 = 4 * MIB;
+/// Between the pieces of a stream that is one of many.
+const PACE: Duration = Duration::from_millis(20);
 /// Behind a linear memory stands the rest of what it may grow to.
 const RESERVATION: u64 = 2 << 30;
 
@@ -115,6 +119,57 @@ fn a_stream_of_100_000_rewritten_events_is_not_held_in_the_vm() {
         let grown = gateway.growth(&chat, stream(10), &chat, stream(100_000));
         assert!(grown <= ALLOWED, "{more}: it grew by {grown} bytes");
     }
+}
+
+/// A stream in pieces that come a while apart, so that many are under way together.
+fn slow_stream(events: usize) -> Answer {
+    let event = format!(
+        "data: {{\"id\":\"c\",\"model\":\"m\",\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "word ".repeat(20)
+    );
+    let usage =
+        "data: {\"model\":\"m\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
+    let mut answer = Answer::new(200).header("content-type", "text/event-stream");
+    for _ in 0..events {
+        // Cut inside an event, so that each waits for its rest.
+        let (front, back) = event.split_at(event.len() / 2);
+        answer = answer.chunk((front, PACE)).chunk((back, PACE));
+    }
+    answer.chunk(usage)
+}
+
+#[test]
+fn two_hundred_streams_at_a_time_are_watched_within_the_same_memory_round_after_round() {
+    let Some(binary) = provide_or_skip("200 streams").filter(|_| !Options::default().docker) else { return };
+    let upstream = Upstream::start();
+    upstream.script(slow_stream(20));
+    let config =
+        json!({ "use_default_attributes": true, "value_length_limit": 1000, "metricsFormat": "both" });
+    let render = fixture::plugin("ai-statistics", &config, upstream.addr());
+    let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");
+    let gateway = Gateway { envoy, upstream };
+    let round = || {
+        let clients: Vec<_> = (0..200)
+            .map(|_| {
+                let address = gateway.envoy.addr("gateway");
+                std::thread::spawn(move || {
+                    let chat = json!({ "stream": true, "messages": [{ "role": "user", "content": "q" }] });
+                    send(address, &Request::post_json("/v1/chat/completions", &chat)).expect("an answer")
+                })
+            })
+            .collect();
+        for client in clients {
+            let response = client.join().expect("a client");
+            assert!(response.status == 200 && response.complete);
+        }
+        gateway.memory()
+    };
+    let (first, mut last) = (round(), 0);
+    for _ in 0..3 {
+        last = round();
+    }
+    let grown = last.saturating_sub(first);
+    assert!(grown <= MIB, "600 more streams made it grow by {grown} bytes");
 }
 
 #[test]
