@@ -71,7 +71,7 @@ pub(crate) fn question(request: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
     if let Some(contents) = request.get("contents") {
         let last = contents.elements()?.last()?.object()?;
-        return Some(Cow::Owned(json::string(&joined(texts(last.get("parts")?, &["text"])))));
+        return Some(Cow::Owned(json::string(&texts(last.get("parts")?, "text"))));
     }
     let input = request.get("input")?;
     match input.kind() {
@@ -125,7 +125,7 @@ pub(crate) fn whole(body: &Object<'_>, wanted: BuiltIn) -> Option<String> {
         return message_text(&choice, thinks);
     }
     if let Some(content) = body.get("content") {
-        return some(joined(texts(content, if thinks { &["thinking"] } else { &["text"] })));
+        return some(texts(content, if thinks { "thinking" } else { "text" }));
     }
     if let Some(candidate) = first(body, "candidates") {
         return parts(&candidate, thinks);
@@ -135,7 +135,7 @@ pub(crate) fn whole(body: &Object<'_>, wanted: BuiltIn) -> Option<String> {
         // OpenAI Responses: messages have a content, thinking a summary.
         let member = if thinks { "summary" } else { "content" };
         let inner = items.iter().filter_map(Raw::object).filter_map(|item| item.get(member));
-        return some(inner.map(|content| joined(texts(content, &["text"]))).collect());
+        return some(inner.map(|content| texts(content, "text")).collect());
     }
     let output = output.object()?;
     // DashScope.
@@ -155,7 +155,7 @@ pub(crate) fn whole(body: &Object<'_>, wanted: BuiltIn) -> Option<String> {
         });
         return some(inner.collect());
     }
-    some(joined(texts(content, &["text"])))
+    some(texts(content, "text"))
 }
 
 fn message_text(choice: &Object<'_>, thinks: bool) -> Option<String> {
@@ -172,7 +172,7 @@ fn text_of(message: &Object<'_>, thinks: bool) -> Option<String> {
     }
     let content = message.get("content")?;
     match content.kind() {
-        Kind::Array => some(joined(texts(content, &["text"]))),
+        Kind::Array => some(texts(content, "text")),
         _ => owned(content),
     }
 }
@@ -195,18 +195,10 @@ fn owned(value: Raw<'_>) -> Option<String> {
     value.as_str().map(Cow::into_owned)
 }
 
-/// The texts of blocks that have one under this name.
-fn texts<'a>(blocks: Raw<'a>, names: &'static [&'static str]) -> Vec<Cow<'a, str>> {
+/// The texts of blocks that have one under this name, joined.
+fn texts(blocks: Raw<'_>, name: &str) -> String {
     let blocks = blocks.elements().unwrap_or_default();
-    let text = |block: &Raw<'a>| {
-        let block = block.object()?;
-        names.iter().find_map(|name| block.get(name)?.as_str())
-    };
-    blocks.iter().filter_map(text).collect()
-}
-
-fn joined(texts: Vec<Cow<'_, str>>) -> String {
-    texts.concat()
+    blocks.iter().filter_map(|block| block.object()?.get(name)?.as_str()).collect()
 }
 
 fn some(text: String) -> Option<String> {

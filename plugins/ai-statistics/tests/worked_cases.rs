@@ -1,4 +1,5 @@
 //! Whole exchanges: what is observed of each, and that nothing of it is changed.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the verdict")]
 
 use ai_statistics::AiStatistics;
 use common::testkit::{Played, Script, load_errors, play};
