@@ -30,6 +30,19 @@ fn the_openai_client_works_over_the_gateway_and_its_own_key_goes_no_further() {
     }
 }
 
+#[test]
+fn the_openai_client_works_over_a_gateway_that_counts_and_its_tokens_are_counted() {
+    let test = "the OpenAI client over a gateway that counts";
+    let Some(binary) = envoy::provide_or_skip(test) else { return };
+    let Some(python) = Python::provide_or_skip(test) else { return };
+    let config = "examples/observability/envoy.yaml";
+    let gateway = Gateway::start_from(&binary, config, &sdk::wanted()).expect("the example's gateway");
+    let outcome = python.check(gateway.addr(), CLIENT_KEY).expect("a Python that runs");
+    assert!(outcome.passed, "{}", outcome.text);
+    let stats = gateway.envoy().stats("total_token").expect("the statistics");
+    assert!(!stats.is_empty() && stats.values().all(|count| *count > 0), "{stats:?}");
+}
+
 /// Otherwise the test above would prove nothing about keys.
 #[test]
 fn the_vendor_itself_refuses_the_clients_key() {

@@ -80,6 +80,9 @@ common::settings! {
         /// `escaped`: `ai_log` can stand between quotes in a text log. `raw`: it is JSON, for a `json_format` log,
         /// which escapes it itself.
         log_encoding: String = "escaped".to_owned(),
+        /// For which requests span attributes are written. `auto`: those that Envoy traces, by what it writes into its
+        /// request id; with `pack_trace_reason: false` it writes nothing there, so say `always`. Or `never`.
+        span_attributes: String = "auto".to_owned(),
         /// Members of `ai_log` that are written as `[redacted]`: paths of names with `#` for each element, such as
         /// `messages.#.content`.
         redact: Vec<String>,
@@ -106,6 +109,7 @@ pub struct Config {
     pub(crate) counts_token_details: bool,
     pub(crate) histograms: bool,
     pub(crate) encoding: Encoding,
+    pub(crate) spans: Spans,
     pub(crate) redactions: Vec<Redaction>,
     /// Members of requests that attributes need.
     pub(crate) of_request: Keep,
@@ -145,6 +149,14 @@ pub(crate) struct Formats {
     pub(crate) otel: bool,
 }
 
+/// For which requests span attributes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spans {
+    Auto,
+    Always,
+    Never,
+}
+
 /// How `ai_log` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -176,6 +188,15 @@ impl Config {
             "raw" => Encoding::Raw,
             other => {
                 return Err(invalid("log_encoding", format!("unknown encoding `{other}`: escaped or raw")));
+            }
+        };
+        let spans = match settings.span_attributes.as_str() {
+            "auto" => Spans::Auto,
+            "always" => Spans::Always,
+            "never" => Spans::Never,
+            other => {
+                let message = format!("unknown choice `{other}`: auto, always or never");
+                return Err(invalid("span_attributes", message));
             }
         };
         let named = |keys: &[&str]| keys.iter().map(|key| Attribute::logged(key)).collect();
@@ -216,6 +237,7 @@ impl Config {
             counts_token_details: settings.count_token_details,
             histograms: settings.histograms,
             encoding,
+            spans,
             redactions: settings.redact.iter().map(|path| Redaction::parse(path)).collect(),
             of_request: kept(&attributes, true),
             of_response: kept(&attributes, false),

@@ -14,7 +14,7 @@ use common::llm::usage::{Details, Format, Reader, Report, Usage};
 
 use crate::attribute::{Attribute, Collected, Log, SPAN_PREFIX, Source, Value};
 use crate::built_in::{self, BuiltIn, Tokens};
-use crate::config::{Config, MAX_KEPT, What};
+use crate::config::{Config, MAX_KEPT, Spans, What};
 use crate::log::{Members, escaped};
 use crate::metrics::{Labels, Metric};
 use crate::request::RequestReader;
@@ -105,7 +105,11 @@ impl Filter for AiStatistics {
             consumer: first(&config.consumer_headers).unwrap_or_else(|| "none".to_owned()),
             session: first(&config.session_headers),
             path: path.to_owned(),
-            traced: traced(head),
+            traced: match config.spans {
+                Spans::Auto => traced(head),
+                Spans::Always => Traced::Yes,
+                Spans::Never => Traced::No,
+            },
             request: reads_body.then(|| Box::new(RequestReader::new(config.of_request.clone(), MAX_KEPT))),
             request_model: None,
             turns: None,
@@ -144,13 +148,13 @@ impl Filter for AiStatistics {
         // An upstream may answer before it has read all.
         self.request_ends(cx.env);
         self.status = cx.status();
+        self.locate(cx.env);
         let content_type = cx.head.get("content-type");
         let is_enabled = |part: &String| cx.head.contains("content-type", part);
         if !self.config.content_types.is_empty() && !self.config.content_types.iter().any(is_enabled) {
             self.phase = Phase::Skipping;
             return Ok(ResponseBody::Pass);
         }
-        self.locate(cx.env);
         let config = Rc::clone(&self.config);
         for (attribute, at) in config.attributes.iter().zip(0..) {
             if let Source::ResponseHeader(name) = &attribute.source {

@@ -163,7 +163,7 @@ fn other_paths_are_left_alone_worked_cases_5_and_6() {
 fn other_content_types_leave_the_requests_part_worked_case_7() {
     let config = json!({ "enable_content_types": ["application/json"] });
     let (log, played) = run(&config, sse_answer(chat(), &[json!({ "model": "m7", "usage": usage() })]));
-    assert_eq!(log, json!({ "api": "-", "chat_round": 1 }));
+    assert_eq!(log, json!({ "api": ROUTE, "chat_round": 1 }));
     assert_eq!(counters(&played, ROUTE, "m7"), json!({}));
     let (log, _) = run(&config, json_answer(chat(), &whole()));
     assert_eq!(log["total_token"], 7);
@@ -216,6 +216,10 @@ fn a_span_attribute_has_its_own_name_worked_case_10() {
     }
     let (_, played) = run(&config, script("00000000-0000-4000-8000-000000000000"));
     assert_eq!(property(&played, "trace_span_tag.up.ms"), None, "Envoy does not trace this one");
+    let mut always = config.clone();
+    always["span_attributes"] = json!("always");
+    let (_, played) = run(&always, script("00000000-0000-4000-8000-000000000000"));
+    assert_eq!(property(&played, "trace_span_tag.up.ms").as_deref(), Some("17"));
     let (_, played) = run(&config, script("my own id"));
     assert_eq!(property(&played, "trace_span_tag.up.ms").as_deref(), Some("17"));
 }
@@ -556,6 +560,7 @@ fn what_cannot_be_meant_is_refused_or_told() {
     };
     refused(&json!({ "metricsFormat": "x" }), "metricsFormat");
     refused(&json!({ "log_encoding": "x" }), "log_encoding");
+    refused(&json!({ "span_attributes": "x" }), "span_attributes");
     refused(
         &attribute(&json!({ "key": "ai_log", "apply_to_log": true, "as_separate_log_field": true })),
         "attributes[0].key",

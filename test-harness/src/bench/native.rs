@@ -36,8 +36,9 @@ const ADDED_BY_ENVOY: [(&str, &str); 6] = [
 type Play = fn(&Chain, &[u8], &[u8], usize) -> Result<(Duration, Vec<String>), BenchError>;
 
 /// The plugins whose code is linked in.
-const PLUGINS: [(&str, Play); 3] = [
+const PLUGINS: [(&str, Play); 4] = [
     ("ai-proxy", play::<ai_proxy::AiProxy>),
+    ("ai-statistics", play::<ai_statistics::AiStatistics>),
     ("model-mapper", play::<model_mapper::ModelMapper>),
     ("model-router", play::<model_router::ModelRouter>),
 ];

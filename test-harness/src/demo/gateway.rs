@@ -55,6 +55,14 @@ impl Gateway {
     /// # Errors
     /// A module cannot be built, or Envoy does not start.
     pub fn start(binary: &EnvoyBinary, wanted: &Wanted) -> Result<Self, StartError> {
+        Self::start_from(binary, CONFIG, wanted)
+    }
+
+    /// The same from another config of the repository, whose listener and cluster have the same names.
+    ///
+    /// # Errors
+    /// A module cannot be built, or Envoy does not start.
+    pub fn start_from(binary: &EnvoyBinary, config: &str, wanted: &Wanted) -> Result<Self, StartError> {
         let (vendor, key) = match wanted.backend {
             Backend::OpenAi => (None, None),
             Backend::BuiltIn { pace } => {
@@ -62,7 +70,7 @@ impl Gateway {
                 (Some(vendor), Some(("OPENAI_API_KEY".to_owned(), VENDOR_KEY.to_owned())))
             }
         };
-        let render = render(wanted, vendor.as_ref().map(Vendor::addr))?.built_wasm();
+        let render = render(config, wanted, vendor.as_ref().map(Vendor::addr))?.built_wasm();
         let options = envoy::Options {
             component_log_level: "wasm:info".to_owned(),
             variables: key.into_iter().collect(),
@@ -97,8 +105,8 @@ impl Gateway {
     }
 }
 
-fn render(wanted: &Wanted, vendor: Option<SocketAddr>) -> Result<Render, RenderError> {
-    let render = Render::from_file(workspace_root().join(CONFIG))?
+fn render(config: &str, wanted: &Wanted, vendor: Option<SocketAddr>) -> Result<Render, RenderError> {
+    let render = Render::from_file(workspace_root().join(config))?
         .listener_port(LISTENER, wanted.port)
         .admin_port(wanted.admin_port);
     Ok(match vendor {
@@ -121,7 +129,7 @@ mod tests {
     /// The shipped config and the demo's, both without what the demo may replace.
     fn compare(backend: Backend, vendor: Option<SocketAddr>, replaced: &[&str]) -> Value {
         let wanted = Wanted { port: 8080, admin_port: 8081, backend };
-        let rendered = render(&wanted, vendor).unwrap().finish().unwrap();
+        let rendered = render(CONFIG, &wanted, vendor).unwrap().finish().unwrap();
         let text = std::fs::read_to_string(workspace_root().join(CONFIG)).unwrap();
         let mut documents = [rendered.clone(), envoy::render::parse_yaml(&text).unwrap().remove(0)];
         for document in &mut documents {
