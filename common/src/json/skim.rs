@@ -79,12 +79,6 @@ impl Skimmer {
         }
     }
 
-    /// Whether an object has begun and not ended, or the text is none.
-    #[must_use]
-    pub fn is_inside(&self) -> bool {
-        self.state != State::Outside
-    }
-
     /// Takes what begins at `at`; says where the rest begins.
     fn step(&mut self, text: &[u8], at: usize, byte: u8, reader: &mut dyn Skim) -> usize {
         match self.state {

@@ -316,7 +316,7 @@ impl AiStatistics {
         }
         self.write_attributes(env, &mut members);
         if self.config.reads_usage && !is_skipped {
-            let times = Times { took, first, is_stream: is_stream == Some(true) };
+            let times = Times { took, first, is_stream: is_stream == Some(true), aborted };
             self.count(env, &members, &report, &times);
         }
         self.write_log(env, members);
@@ -475,12 +475,16 @@ impl AiStatistics {
             }
         }
         if self.config.formats.otel {
+            let status = self.status.to_string();
             let labels = Labels::Otel {
                 operation: operation(&self.path),
                 provider: self.provider.as_deref().unwrap_or(&self.cluster),
                 request_model: self.request_model.as_deref().unwrap_or_default(),
                 response_model: &model,
-                error: is_error.then_some(self.status),
+                error: match is_error {
+                    true => Some(status.as_str()),
+                    false => times.aborted.then_some("aborted"),
+                },
                 route,
                 consumer: &self.consumer,
             };
@@ -505,6 +509,7 @@ struct Times {
     took: u64,
     first: Option<u64>,
     is_stream: bool,
+    aborted: bool,
 }
 
 impl Response {

@@ -98,8 +98,8 @@ pub(crate) enum Labels<'a> {
         provider: &'a str,
         request_model: &'a str,
         response_model: &'a str,
-        /// A status, where it is an error.
-        error: Option<u16>,
+        /// A status where it is an error's, or a word for an exchange that broke off.
+        error: Option<&'a str>,
         route: &'a str,
         consumer: &'a str,
     },
@@ -138,7 +138,7 @@ impl Labels<'_> {
                 [operation, provider, request_model, response_model, route, consumer]
                     .into_iter()
                     .for_each(&mut label);
-                label(&error.unwrap_or(0).to_string());
+                label(error.unwrap_or_default());
             }
         }
     }
@@ -155,7 +155,7 @@ impl Labels<'_> {
                 label(consumer, "none"),
             ),
             Self::Otel { operation, provider, request_model, response_model, error, route, consumer } => {
-                let error = error.map(|status| format!(".error_type.{status}")).unwrap_or_default();
+                let error = error.map(|error| format!(".error_type.{error}")).unwrap_or_default();
                 format!(
                     "{name}.op.{}.provider.{}.request_model.{}.response_model.{}{}{error}.route.{}.consumer.{}",
                     label(operation, "chat"),
@@ -279,7 +279,7 @@ mod tests {
             provider: "openai",
             request_model: "a",
             response_model: "b",
-            error: Some(429),
+            error: Some("429"),
             route: "r",
             consumer: "c",
         };

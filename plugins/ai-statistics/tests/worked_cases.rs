@@ -520,6 +520,12 @@ fn opentelemetrys_names_can_be_chosen() {
     assert_eq!(counters(&played, "", ""), expected);
     let (_, played) = run(&json!({ "metrics_format": "both" }), sse_answer(chat(), &events));
     assert_eq!(counters(&played, ROUTE, "m7-1").as_object().unwrap().len(), 12);
+    let (_, played) = run(&config, sse_answer(chat(), &[delta("x")]).broken_off());
+    let names = counters(&played, "", "").to_string();
+    assert!(
+        names.contains("gen_ai.client.operation.duration") && names.contains(".error_type.aborted."),
+        "{names}"
+    );
     let error = answer(&json!({}));
     let (_, played) = run(&config, chat().answered(503, &[("content-type", "application/json")], error));
     let names: Vec<String> = counters(&played, "", "").as_object().unwrap().keys().cloned().collect();
