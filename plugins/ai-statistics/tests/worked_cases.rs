@@ -587,3 +587,14 @@ fn what_cannot_be_meant_is_refused_or_told() {
         json!({ "use_default_attributes": "true", "enable_path_suffixes": "/x", "value_length_limit": "5" });
     assert_eq!(load_errors::<AiStatistics>(&lenient.to_string()), Ok(vec![]));
 }
+
+#[test]
+fn the_configurations_of_the_readme_load_without_a_complaint() {
+    let readme = include_str!("../README.md");
+    let blocks: Vec<&str> =
+        readme.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        assert_eq!(load_errors::<AiStatistics>(block), Ok(vec![]), "{block}");
+    }
+}
