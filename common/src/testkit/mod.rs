@@ -3,6 +3,8 @@
 
 mod fake;
 mod play;
+mod readme;
 
 pub use fake::{FakeEnvoy, SHARED_LIMIT};
 pub use play::{Played, Script, Seen, Worker, load_errors, play};
+pub use readme::check_readme;

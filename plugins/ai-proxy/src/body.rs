@@ -176,14 +176,15 @@ fn map_model(
     if active.models.is_empty() && !wants_model {
         return None;
     }
-    let named = match body.get("model") {
+    let named = match body.all("model").find(|value| value.kind() != Kind::Null) {
         None => Cow::Borrowed(""),
-        Some(value) if value.kind() == Kind::Null => Cow::Borrowed(""),
         // A model that is no text is the vendor's to refuse.
         Some(value) => value.as_str()?,
     };
     let mapped = active.models.map(&named);
-    if mapped != named {
+    // A body may name two models, and a vendor read the other one.
+    let is_other = |value: Raw<'_>| value.as_str().as_deref() != Some(&*mapped);
+    if mapped != named || (!named.is_empty() && body.all("model").any(is_other)) {
         patch.set(body, "model", &json::string(&mapped));
     }
     (wants_model && !mapped.is_empty()).then(|| mapped.into_owned())

@@ -333,6 +333,17 @@ fn w36_to_w40_models_are_mapped() {
 }
 
 #[test]
+fn of_two_models_the_first_is_read_and_both_are_written() {
+    let config = oa(r#""modelMapping":{"keep":"","a":"b"}"#);
+    let check = |before: &str, after: &str| body("two", &config, "/v1/chat/completions", before, after);
+    check(r#"{"model":"a","model":"c"}"#, r#"{"model":"b","model":"b"}"#);
+    check(r#"{"model":"keep","model":"a"}"#, r#"{"model":"keep","model":"keep"}"#);
+    check(r#"{"model":null,"model":"a"}"#, r#"{"model":"b","model":"b"}"#);
+    check(r#"{"model":"keep","model":"keep"}"#, r#"{"model":"keep","model":"keep"}"#);
+    check(r#"{"model":null}"#, r#"{"model":null}"#);
+}
+
+#[test]
 fn only_the_models_bytes_change() {
     let config = oa(r#""modelMapping":{"m":"a \"quoted\" name"}"#);
     let before =
