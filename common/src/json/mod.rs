@@ -12,12 +12,14 @@ mod patch;
 mod path;
 mod scan;
 mod tree;
+mod write;
 
 pub use object::{Kind, Object, Raw, object, object_watching};
 pub use patch::Patch;
 pub use path::Path;
 pub use scan::JsonError;
 pub use tree::tree;
+pub use write::{ArrayWriter, ObjectWriter};
 
 /// A JSON string literal, quotes included.
 #[must_use]
