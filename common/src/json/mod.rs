@@ -14,6 +14,7 @@ mod query;
 mod scan;
 mod skim;
 mod tree;
+mod write;
 
 pub use object::{Kind, Object, Raw, object, object_watching, value};
 pub use patch::Patch;
@@ -22,6 +23,7 @@ pub use query::{Query, QueryError};
 pub use scan::JsonError;
 pub use skim::{Skim, Skimmer, Want};
 pub use tree::tree;
+pub use write::{ArrayWriter, ObjectWriter};
 
 /// A JSON string literal, quotes included.
 #[must_use]

@@ -203,6 +203,13 @@ impl<'a> Raw<'a> {
         unquoted(self.text)
     }
 
+    /// A string as it stands between its quotes, escapes as they are: such texts can be put behind one another
+    /// unread. `None` for other kinds.
+    #[must_use]
+    pub fn escaped(&self) -> Option<&'a [u8]> {
+        self.text.strip_prefix(b"\"")?.strip_suffix(b"\"")
+    }
+
     /// The value of a bool.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {

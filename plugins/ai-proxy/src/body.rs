@@ -39,6 +39,7 @@ pub(crate) fn is_json(api: Api) -> bool {
             | Api::FineTuningJobs
             | Api::AnthropicMessages
             | Api::AnthropicComplete
+            | Api::MessagesCountTokens
             | Api::CohereRerank
             | Api::QwenRerank
     )
@@ -121,6 +122,14 @@ fn edit_for_vendor(
     }
     let body = (!patch.is_empty()).then(|| patch.finish());
     Ok(Edited { body, streams, model, misfit: None })
+}
+
+/// The body.
+pub(crate) fn object(text: &[u8]) -> Result<Object<'_>, Fault> {
+    if text.is_empty() {
+        return Err(empty());
+    }
+    json::object(text).map_err(malformed)
 }
 
 /// The body, and whether the role `developer` may be in it.

@@ -18,6 +18,7 @@ use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
 use crate::retry::{Retry, RetrySettings};
+use crate::translate::Pair;
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
@@ -55,6 +56,10 @@ pub(crate) struct ActiveProvider {
     pub(crate) custom_settings: CustomSettings,
     pub(crate) conversation: Conversation,
     pub(crate) answers: Answers,
+    /// The client's APIs that are carried over another one of the vendor's.
+    carried: Option<Pair>,
+    /// The upstream's errors pass as they came, in whatever form the client knows them.
+    pub(crate) passes_errors: bool,
     /// Answers to chats have to be looked at.
     pub(crate) reads_answers: bool,
     pub(crate) failover: Option<Failover>,
@@ -172,6 +177,8 @@ common::settings! {
         /// Chats: `passthrough`, or what becomes of `reasoning_content` and `reasoning` in answers. `ignore`: they go.
         /// `concat`: they go into the content, as `<think>…</think>`.
         reasoning_content_mode: Mode,
+        /// Errors of the upstream pass as they came, also where requests are [translated](#translation).
+        error_passthrough: bool,
         /// Switches `mergeConsecutiveMessages` and `promoteThinkingOnEmpty` on.
         hiclaw_mode: bool,
         /// Refused if it is true: this plugin does not pass itself off as another program.
@@ -262,6 +269,11 @@ impl ActiveProvider {
         api.map_or(self.profile.auth, |api| self.provider.auth(api))
     }
 
+    /// How a request for this API is carried over another one, if the vendor lacks it and has the other.
+    pub(crate) fn carries(&self, api: Option<Api>) -> Option<Pair> {
+        self.carried.filter(|pair| api.and_then(Pair::for_client) == Some(*pair))
+    }
+
     fn load(
         section: &mut Section<'_>,
         node: &Node<'_>,
@@ -324,11 +336,18 @@ impl ActiveProvider {
             Some(context) => Some(Context::load(context, node, settings.timeout, max_body_bytes)?),
             None => None,
         };
+        let file = provider.file();
+        if context.is_some() && file.is_some() {
+            return Err(node.error("moonshotFileId and context cannot be configured at the same time"));
+        }
         let affinity_apis = affinity_apis(section, node, &settings.affinity_apis);
         let base = base_path(node, &settings.base_path, &settings.base_path_handling, &settings.sub_path)?;
         let mut endpoint = provider.endpoint(node, section)?;
         capabilities(section, node, &settings.capabilities, &mut endpoint.apis);
         let paths = Paths::new(base, &settings.provider_base_path, &endpoint);
+        let at_vendor =
+            |path: &str| Context::at_vendor(paths.kept(path, None), settings.timeout, max_body_bytes);
+        let context = context.or_else(|| file.map(at_vendor));
         let model_list = if protocol == Protocol::OpenAi && paths.lacks(Api::Models) {
             ModelList::of(settings.model_mapping.names(), profile.kind)
         } else {
@@ -338,6 +357,11 @@ impl ActiveProvider {
             reasoning: settings.reasoning_content_mode,
             promotes: settings.promote_thinking_on_empty || settings.hiclaw_mode,
         };
+        let carried = Pair::for_client(Api::AnthropicMessages).filter(|pair| {
+            protocol == Protocol::OpenAi
+                && provider.edits(pair.vendors())
+                && paths.may_carry(Api::AnthropicMessages, pair.vendors())
+        });
         let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
         Ok(Self {
             reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),
@@ -351,13 +375,15 @@ impl ActiveProvider {
             model_list,
             first_byte_timeout: (settings.first_byte_timeout > 0)
                 .then(|| settings.first_byte_timeout.to_string()),
-            asks_for_usage: asks_for_usage && !settings.disable_stream_usage_stats,
+            asks_for_usage: asks_for_usage && !settings.disable_stream_usage_stats && !profile.tells_usage,
             custom_settings,
             conversation: Conversation::new(
                 &settings.context_cleanup_commands,
                 settings.merge_consecutive_messages || settings.hiclaw_mode,
             ),
             answers,
+            carried,
+            passes_errors: settings.error_passthrough,
             failover,
             retry,
             context,

@@ -1,11 +1,12 @@
-//! `context`: the text of a file, put into every chat as a system message.
+//! `context`: the text of a file, put into every chat as a system message. The file may be the vendor's own.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::config::{ConfigError, Node};
-use common::filter::{CallAnswer, Callout, Env, Filter, HostError, LogLevel};
+use common::filter::{CallAnswer, Callout, Env, Filter, HostError, LogLevel, RequestCx};
 use common::http::Fault;
 use common::json::{self, Patch, Raw};
 
@@ -37,15 +38,25 @@ common::settings! {
 /// Where the file is, and the copy of it that this VM has.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Names by which Envoy may know the service, in the order in which they are tried.
-    clusters: Vec<String>,
-    authority: String,
+    place: Place,
     path_and_query: String,
     timeout: Duration,
     limit: usize,
     /// `None`: a copy never grows old.
     refresh: Option<Duration>,
     copy: RefCell<Option<Kept>>,
+}
+
+/// Who has the file.
+#[derive(Debug)]
+enum Place {
+    Service {
+        /// Names by which Envoy may know the service, in the order in which they are tried.
+        clusters: Vec<String>,
+        authority: String,
+    },
+    /// The vendor: where chats go, with the key of the chat that asks. It answers with JSON.
+    Vendor,
 }
 
 #[derive(Debug)]
@@ -100,14 +111,25 @@ impl Context {
         };
         let refresh = settings.refresh_interval.unwrap_or(REFRESH_INTERVAL);
         Ok(Self {
-            clusters,
-            authority: authority.to_owned(),
+            place: Place::Service { clusters, authority: authority.to_owned() },
             path_and_query,
-            timeout: Duration::from_millis(if timeout == 0 { TIMEOUT } else { timeout }),
+            timeout: duration(timeout),
             limit,
             refresh: (refresh > 0).then(|| Duration::from_millis(refresh)),
             copy: RefCell::default(),
         })
+    }
+
+    /// A file of the vendor's own, at this path. What was uploaded there does not change.
+    pub(crate) fn at_vendor(path: String, timeout: u64, limit: usize) -> Self {
+        Self {
+            place: Place::Vendor,
+            path_and_query: path,
+            timeout: duration(timeout),
+            limit,
+            refresh: None,
+            copy: RefCell::default(),
+        }
     }
 
     /// The message, if this VM has a copy of it that is not old. Whoever finds it old has to fetch it;
@@ -126,19 +148,32 @@ impl Context {
     }
 
     /// Fetches the file for this body.
-    pub(crate) fn fetch(&self, body: Vec<u8>) -> (Waiting, Callout) {
-        (Waiting { body, cluster: 0 }, self.callout(0))
+    pub(crate) fn fetch(&self, cx: &RequestCx<'_>, body: Vec<u8>) -> (Waiting, Callout) {
+        (Waiting { body, cluster: 0 }, self.callout(cx, 0))
     }
 
-    fn callout(&self, at: usize) -> Callout {
-        let fields = [
+    fn callout(&self, cx: &RequestCx<'_>, at: usize) -> Callout {
+        let sent = |name: &str| cx.head.get_str(name).unwrap_or_default();
+        let (authority, scheme) = match &self.place {
+            Place::Service { authority, .. } => (authority.as_str(), "http"),
+            Place::Vendor => (sent(":authority"), "https"),
+        };
+        let mut fields = vec![
             (":method", "GET"),
-            (":path", self.path_and_query.as_str()),
-            (":authority", self.authority.as_str()),
-            (":scheme", "http"),
+            (":path", &self.path_and_query),
+            (":authority", authority),
+            (":scheme", scheme),
         ];
+        let cluster = match &self.place {
+            Place::Service { clusters, .. } => clusters.get(at).cloned().unwrap_or_default(),
+            Place::Vendor => {
+                fields.push(("authorization", sent("authorization")));
+                let own = cx.env.property(&["xds", "cluster_name"]);
+                own.and_then(|name| String::from_utf8(name).ok()).unwrap_or_default()
+            }
+        };
         Callout {
-            cluster: self.clusters.get(at).cloned().unwrap_or_default(),
+            cluster,
             headers: fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             body: Vec::new(),
             timeout: self.timeout,
@@ -153,13 +188,18 @@ impl Context {
     /// There is neither.
     pub(crate) fn fetched(
         &self,
-        env: &dyn Env,
+        cx: &RequestCx<'_>,
         waiting: Waiting,
         answer: CallAnswer,
     ) -> Result<Fetched, Fault> {
         let next = waiting.cluster + 1;
-        if matches!(answer, CallAnswer::Failed(HostError::BadArgument)) && next < self.clusters.len() {
-            return Ok(Fetched::Again(Waiting { cluster: next, ..waiting }, self.callout(next)));
+        let env = cx.env;
+        let others = match &self.place {
+            Place::Service { clusters, .. } => clusters.len(),
+            Place::Vendor => 1,
+        };
+        if matches!(answer, CallAnswer::Failed(HostError::BadArgument)) && next < others {
+            return Ok(Fetched::Again(Waiting { cluster: next, ..waiting }, self.callout(cx, next)));
         }
         let now = env.monotonic();
         let mut copy = self.copy.borrow_mut();
@@ -198,12 +238,26 @@ impl Context {
         if body.len() > self.limit {
             return Err(format!("more than {} bytes", self.limit));
         }
-        let text = std::str::from_utf8(&body).map_err(|_| "not UTF-8".to_owned())?;
+        let text = match self.place {
+            Place::Service { .. } => std::str::from_utf8(&body).ok().map(Cow::Borrowed),
+            Place::Vendor => json::object(&body).ok().and_then(|file| file.get("content")?.as_str()),
+        };
+        let text = text.ok_or_else(|| match self.place {
+            Place::Service { .. } => "not UTF-8".to_owned(),
+            Place::Vendor => "no content".to_owned(),
+        })?;
+        if text.is_empty() && matches!(self.place, Place::Vendor) {
+            return Err("empty".to_owned());
+        }
         let mut message = br#"{"role":"system","content":"#.to_vec();
         json::write_string(&mut message, text.trim_start_matches('\u{feff}'));
         message.push(b'}');
         Ok(message.into())
     }
+}
+
+fn duration(timeout: u64) -> Duration {
+    Duration::from_millis(if timeout == 0 { TIMEOUT } else { timeout })
 }
 
 /// Puts the message in front of the first one that is none of the system's; where all are, in front of

@@ -15,12 +15,15 @@ use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
 
-use crate::answer::{self, ChatStream, Form};
+use crate::answer::{self, ChatStream, Form, Translated};
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::context::{self, Context, Fetched, Waiting};
 use crate::credential::OriginalAuth;
 use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
+use crate::status::is_success;
+use crate::translate::anthropic_over_openai::MessageStream;
+use crate::translate::{Pair, anthropic_over_openai};
 use crate::{body, form, health};
 
 const ORIGINAL_HOST: &str = "x-envoy-original-host";
@@ -38,6 +41,8 @@ pub struct AiProxy {
     config: Rc<Config>,
     /// `None`: the path names none.
     api: Option<Api>,
+    /// The client's API is another, and this one stands in for it.
+    pair: Option<Pair>,
     reads: Reads,
     /// There if it matters how the exchange ends.
     keys: Option<Box<Keys>>,
@@ -97,11 +102,18 @@ impl Filter for AiProxy {
         if let Some(reply) = request.models_from_config(cx.head, active)? {
             return Ok(Start::Reply(reply));
         }
+        let asked = request.api;
+        let pair = active.carries(asked).filter(|_| has_body_of(cx.head));
+        request.carry(pair);
         let way = request.way(active);
         if way == Way::Refused {
             return Err(request.refusal());
         }
         let api = request.api;
+        if pair.is_some() && !is_readable_json(cx.head) {
+            let message = "the request body must be JSON, and not encoded";
+            return Err(Fault::client(415, "unsupported_media_type", message));
+        }
         let mut reads = api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
         let mut form = None;
         if reads == Reads::Form {
@@ -118,9 +130,13 @@ impl Filter for AiProxy {
             pin_cluster(cx);
         }
         let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
-        let (token, mut keys) = Keys::choose(config, active, api, cx);
+        let (token, mut keys) = Keys::choose(config, active, asked, cx);
         active.credentials.apply(cx.head, active.auth(api), token)?;
         original_auth.apply(cx.head);
+        active.provider.edit_head(cx.head);
+        for name in pair.map_or(&[][..], Pair::headers) {
+            cx.head.remove(name);
+        }
         match &active.authority {
             Some(authority) => readdress(cx.head, ":authority", ORIGINAL_HOST, authority),
             None => cx.head.remove(ORIGINAL_HOST),
@@ -139,10 +155,10 @@ impl Filter for AiProxy {
             Reads::Form if passes && !keeps => RequestBody::Chunks,
             _ => RequestBody::Whole { limit },
         };
-        let reads_answer = active.reads_answers && api == Some(Api::ChatCompletions);
+        let reads_answer = (active.reads_answers || pair.is_some()) && api == Some(Api::ChatCompletions);
         let response = reads_answer || keys.is_some();
         let config = Rc::clone(config);
-        let filter = Self { config, api, reads, keys, waiting: None, form, reads_answer, stream: None };
+        let filter = Self { config, api, pair, reads, keys, waiting: None, form, reads_answer, stream: None };
         Ok(Start::Run { filter, body, response })
     }
 
@@ -164,7 +180,7 @@ impl Filter for AiProxy {
         match context.message(cx.env) {
             Some(message) => Ok(self.leave_with(body, &message)),
             None => {
-                let (waiting, callout) = context.fetch(body);
+                let (waiting, callout) = context.fetch(cx, body);
                 self.waiting = Some(waiting);
                 Ok(Flow::Call(callout))
             }
@@ -175,7 +191,7 @@ impl Filter for AiProxy {
         let (Some(waiting), Some(context)) = (self.waiting.take(), self.context()) else {
             return Err(Fault::internal("nothing waits for this answer"));
         };
-        match context.fetched(cx.env, waiting, answer)? {
+        match context.fetched(cx, waiting, answer)? {
             Fetched::Message(body, message) => Ok(self.leave_with(body, &message)),
             Fetched::Again(waiting, callout) => {
                 self.waiting = Some(waiting);
@@ -206,7 +222,7 @@ impl Filter for AiProxy {
         {
             return Ok(step);
         }
-        Ok(self.wanted(cx))
+        self.wanted(cx)
     }
 
     fn response_head_call(
@@ -219,12 +235,21 @@ impl Filter for AiProxy {
         {
             return Ok(step);
         }
-        Ok(self.wanted(cx))
+        self.wanted(cx)
     }
 
-    fn response_body(&mut self, _: &mut ResponseCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
+    fn response_body(&mut self, cx: &mut ResponseCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
         let Some(active) = &self.config.active else { return Ok(Flow::Pass) };
-        answer::edit(active.answers, &body)
+        let Some(pair) = self.pair else { return answer::edit(active.answers, None, &body) };
+        let status = cx.status();
+        let flow = if is_success(status) {
+            answer::edit(active.answers, Some(pair), &body)?
+        } else {
+            let Pair::AnthropicOverOpenAi = pair;
+            Flow::Send(anthropic_over_openai::error(status, &body))
+        };
+        cx.head.set("content-type", "application/json");
+        Ok(flow)
     }
 
     fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
@@ -249,15 +274,23 @@ impl Filter for AiProxy {
 
 impl AiProxy {
     /// What becomes of the body of the response that the client gets.
-    fn wanted(&mut self, cx: &ResponseCx<'_>) -> ResponseBody {
+    fn wanted(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
         let Some(active) = self.config.active.as_ref().filter(|_| self.reads_answer) else {
-            return ResponseBody::Pass;
+            return Ok(ResponseBody::Pass);
         };
-        let form = active.answers.form(cx);
+        let limit = self.config.max_body_bytes;
+        let form = match self.pair {
+            None => active.answers.form(cx),
+            Some(pair) => match active.answers.translated(pair, active.passes_errors, limit, cx)? {
+                Translated::As(form) => form,
+                Translated::Reply(reply) => return Ok(ResponseBody::Reply(reply)),
+            },
+        };
         if form == Form::Events {
-            self.stream = Some(Box::new(ChatStream::new(active.answers)));
+            let message = self.pair.map(|Pair::AnthropicOverOpenAi| MessageStream::new());
+            self.stream = Some(Box::new(ChatStream::new(active.answers, message)));
         }
-        form.body(self.config.max_body_bytes)
+        Ok(form.body(limit))
     }
 
     /// A form that is held: the path names its model, or it may be sent again.
@@ -292,6 +325,22 @@ impl AiProxy {
     /// Makes the request fit the vendor.
     pub(crate) fn edit(&self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
         let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
+        let Some(Pair::AnthropicOverOpenAi) = self.pair else { return self.fit(cx, active, api, body) };
+        let chat = anthropic_over_openai::request(body, active.profile.manner)?;
+        Ok(match self.fit(cx, active, api, &chat)? {
+            Flow::Pass => Flow::Send(chat),
+            flow => flow,
+        })
+    }
+
+    /// The same in the API that the vendor is asked for.
+    fn fit(
+        &self,
+        cx: &mut RequestCx<'_>,
+        active: &ActiveProvider,
+        api: Api,
+        body: &[u8],
+    ) -> Result<Flow, Fault> {
         if self.reads == Reads::Settings {
             let applied = body::edit_settings(body, active);
             report_misfit(cx.env, applied.misfit.as_deref());
@@ -313,8 +362,9 @@ impl AiProxy {
             }
         }
         if way.names_model() {
-            let target = Addressed::of(cx.head)?.target(active, way, edited.model.as_deref());
-            target.apply(cx.head);
+            let mut request = Addressed::of(cx.head)?;
+            request.carry(self.pair);
+            request.target(active, way, edited.model.as_deref()).apply(cx.head);
         }
         Ok(edited.body.map_or(Flow::Pass, Flow::Send))
     }
@@ -381,6 +431,13 @@ impl<'h> Addressed<'h> {
             && let Some((api, goes_on)) = active.paths.named_by_vendor(self.path)
         {
             (self.api, self.goes_on) = (Some(api), goes_on);
+        }
+    }
+
+    /// Goes on as a request for the API that stands in for the client's. The query is the client's API's own.
+    fn carry(&mut self, pair: Option<Pair>) {
+        if let Some(pair) = pair {
+            (self.api, self.query) = (Some(pair.vendors()), None);
         }
     }
 

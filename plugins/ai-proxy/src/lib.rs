@@ -16,6 +16,7 @@
 //! | the model in an upload | `form` |
 //! | which messages of a chat go upstream | `conversation` |
 //! | edits of an answer, whole or streamed | `answer` |
+//! | an API that a vendor lacks, carried over one that it has | `translate` |
 //! | `/v1/models` answered from the configuration | `models` |
 
 mod answer;
@@ -37,6 +38,7 @@ mod provider;
 mod reference;
 mod retry;
 mod status;
+mod translate;
 
 pub use config::Config;
 pub use filter::AiProxy;

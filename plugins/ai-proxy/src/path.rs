@@ -161,6 +161,14 @@ impl Paths {
             && !self.routes.iter().any(|(known, _)| *known == api)
     }
 
+    /// Whether requests for `api` may be carried over `other`: nobody says where the one stands, and the other is
+    /// served.
+    pub(crate) fn may_carry(&self, api: Api, other: Api) -> bool {
+        !self.disabled.contains(&api)
+            && !self.routes.iter().any(|(known, _)| *known == api)
+            && matches!(self.way(Some(other)), Way::Mapped(_))
+    }
+
     /// Whether a prefix is removed from the client's path.
     pub(crate) fn removes_prefix(&self) -> bool {
         matches!(self.base, BasePath::Removed(_))
@@ -274,7 +282,7 @@ fn name_of(pair: &str) -> &str {
 }
 
 /// Text as one segment of a path: a slash in a model's name must not become a separator.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -9,9 +9,11 @@ mod whole;
 
 use common::config::reference::Setting;
 use common::filter::{ResponseBody, ResponseCx};
+use common::http::{Fault, LocalReply};
 use common::json::{Kind, Object, Raw};
 
 use crate::provider::Provider;
+use crate::translate::{Pair, anthropic_over_openai};
 
 pub(crate) use reasoning::Mode;
 pub(crate) use stream::ChatStream;
@@ -58,10 +60,58 @@ impl Answers {
         }
     }
 
+    /// How an answer that is to be translated is read, and what becomes of its head.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn translated(
+        self,
+        pair: Pair,
+        passes_errors: bool,
+        limit: usize,
+        cx: &mut ResponseCx<'_>,
+    ) -> Result<Translated, Fault> {
+        let is_success = crate::status::is_success(cx.status());
+        if !cx.is_from_upstream() || (passes_errors && !is_success) {
+            return Ok(Translated::As(Form::Unread));
+        }
+        let is_encoded = cx.head.has("content-encoding");
+        if !is_success {
+            let fits = cx.head.content_length().is_none_or(|length| length <= limit as u64);
+            if cx.has_body && !is_encoded && fits {
+                return Ok(Translated::As(Form::Whole));
+            }
+            // Nothing can be read of it but the status.
+            let Pair::AnthropicOverOpenAi = pair;
+            let mut reply = LocalReply::json(
+                cx.status(),
+                anthropic_over_openai::error(cx.status(), b""),
+                "unreadable_upstream_error",
+            );
+            let after = cx.head.get_str("retry-after").map(|after| ("retry-after", after.to_owned()));
+            reply.headers.extend(after);
+            return Ok(Translated::Reply(reply));
+        }
+        if is_encoded {
+            let message = "the upstream's answer is encoded, which it was not asked for";
+            return Err(Fault::upstream("encoded_upstream_response", message));
+        }
+        let is_stream = cx.has_body && cx.head.contains("content-type", "text/event-stream");
+        Ok(Translated::As(if is_stream { Form::Events } else { Form::Whole }))
+    }
+
     /// Whether thinking is hidden, moved or promoted, rather than left as the vendor sends it.
     fn edits_text(self) -> bool {
         self.promotes || !matches!(self.reasoning, Mode::Unset | Mode::Passthrough)
     }
+}
+
+/// How an answer that is to be translated is read.
+pub(crate) enum Translated {
+    /// In this way.
+    As(Form),
+    /// Not at all: this stands for it.
+    Reply(LocalReply),
 }
 
 impl Form {

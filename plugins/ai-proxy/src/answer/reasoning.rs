@@ -59,9 +59,10 @@ pub(super) struct Said<'a> {
 
 impl<'a> Said<'a> {
     pub(super) fn of(message: &Object<'a>) -> Self {
-        let mut reasoning = NAMES.iter().filter_map(|name| message.get(name)).filter_map(inside);
+        let mut reasoning =
+            NAMES.iter().filter_map(|name| message.get(name)).filter_map(|text| text.escaped());
         let content = message.get("content").filter(|content| content.kind() != Kind::Null);
-        let text = content.and_then(inside);
+        let text = content.and_then(|content| content.escaped());
         let is_said = |text: Raw<'_>| text.as_str().is_none_or(|text| !text.trim().is_empty());
         let calls = ["tool_calls", "function_call"]
             .iter()
@@ -88,11 +89,6 @@ pub(super) fn remove(message: &Object<'_>, patch: &mut Patch<'_>) {
 /// A JSON string of these pieces, each as it stands inside one.
 pub(super) fn joined(pieces: &[&[u8]]) -> Vec<u8> {
     [b"\"", pieces.concat().as_slice(), b"\""].concat()
-}
-
-/// A string without its quotes, escapes as they are: such texts can be put behind one another unread.
-fn inside(value: Raw<'_>) -> Option<&[u8]> {
-    value.text().strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A streamed answer, rewritten event by event in its own dialect.
+//! A streamed answer, rewritten event by event in its own dialect, or into the client's.
 
 use common::framing::sse::{self, Decoder, Event};
 use common::json::{self, JsonError, Object, Patch};
@@ -8,6 +8,7 @@ use common::llm::error;
 use super::reasoning::{self, CLOSE, Mode, NAMES, OPEN, Said};
 use super::{Answers, is_blank, vendor_error};
 use crate::provider::Provider;
+use crate::translate::anthropic_over_openai::MessageStream;
 
 /// The largest event that is read; streams of images have large ones.
 const MAX_EVENT: usize = 16 << 20;
@@ -20,6 +21,14 @@ const MAX_CHOICES: usize = 128;
 pub(crate) struct ChatStream {
     decoder: Decoder,
     events: Events,
+    /// What the client gets instead of chunks, if it speaks another dialect.
+    message: Option<MessageStream>,
+}
+
+/// Where events go.
+struct Outlet<'a> {
+    bytes: &'a mut Vec<u8>,
+    message: Option<&'a mut MessageStream>,
 }
 
 struct Events {
@@ -65,7 +74,8 @@ struct Envelope {
 }
 
 impl ChatStream {
-    pub(crate) fn new(answers: Answers) -> Self {
+    /// `message`: the client speaks another dialect.
+    pub(crate) fn new(answers: Answers, message: Option<MessageStream>) -> Self {
         let events = Events {
             answers,
             choices: Vec::new(),
@@ -74,7 +84,7 @@ impl ChatStream {
             room: MAX_HELD,
             unreadable: 0,
         };
-        Self { decoder: Decoder::new(MAX_EVENT), events }
+        Self { decoder: Decoder::new(MAX_EVENT), events, message }
     }
 
     /// Takes the next piece of the stream. `end`: it ends here.
@@ -82,6 +92,7 @@ impl ChatStream {
         if self.events.stage == Stage::Done {
             return;
         }
+        let out = &mut Outlet { bytes: out, message: self.message.as_mut() };
         let pushed = self.decoder.push(piece, &mut |event| self.events.event(provider, event, out));
         if let Err(error) = pushed {
             self.events.fail(
@@ -102,13 +113,13 @@ impl ChatStream {
 }
 
 impl Events {
-    fn event(&mut self, provider: &dyn Provider, event: &Event, out: &mut Vec<u8>) {
+    fn event(&mut self, provider: &dyn Provider, event: &Event, out: &mut Outlet<'_>) {
         if self.stage == Stage::Done {
             return;
         }
         let Some(data) = &event.data else {
             // Comments keep connections open.
-            return sse::forward(out, event);
+            return out.comment(event);
         };
         if event.is_done() {
             return self.done(out);
@@ -116,9 +127,10 @@ impl Events {
         match json::object(data) {
             Ok(chunk) => self.chunk(provider, event, data, &chunk, out),
             // Vendors cut characters in two; what has no thinking in it has nothing to hide.
-            Err(JsonError::NotUtf8 { .. }) if !names_reasoning(data) => sse::forward(out, event),
+            Err(_) if out.message.is_some() => self.unreadable += 1,
+            Err(JsonError::NotUtf8 { .. }) if !names_reasoning(data) => sse::forward(out.bytes, event),
             Err(_) if self.answers.edits_text() => self.unreadable += 1,
-            Err(_) => sse::forward(out, event),
+            Err(_) => sse::forward(out.bytes, event),
         }
     }
 
@@ -128,11 +140,11 @@ impl Events {
         event: &Event,
         data: &[u8],
         chunk: &Object<'_>,
-        out: &mut Vec<u8>,
+        out: &mut Outlet<'_>,
     ) {
         if vendor_error(chunk).is_some() {
             self.stage = Stage::Settled;
-            return sse::forward(out, event);
+            return out.vendor_error(event, data, chunk);
         }
         let mut patch = Patch::new(data);
         provider.edit_chunk(chunk, &mut patch);
@@ -159,7 +171,7 @@ impl Events {
         if is_empty {
             return;
         }
-        if patch.is_empty() { sse::forward(out, event) } else { sse::rewrite(out, event, &patch.finish()) }
+        out.chunk(event, chunk, patch);
     }
 
     /// Edits what one choice says. Says whether nothing of it is left.
@@ -219,24 +231,24 @@ impl Events {
     }
 
     /// Sends what choices were promised and have not been given, before their end.
-    fn settle(&mut self, ends: impl Fn(&Choice) -> bool, out: &mut Vec<u8>) {
+    fn settle(&mut self, ends: impl Fn(&Choice) -> bool, out: &mut Outlet<'_>) {
         for choice in self.choices.iter_mut().filter(|choice| ends(choice)) {
             let close = if std::mem::take(&mut choice.thinks) { CLOSE } else { b"" };
             let held = std::mem::take(&mut choice.held);
             choice.answered = true;
             if let (true, Some(envelope)) = (close.len() + held.len() > 0, &self.envelope) {
-                envelope.write(out, choice.index, &[close, &held]);
+                out.say(envelope, choice.index, &[close, &held]);
             }
         }
     }
 
-    fn done(&mut self, out: &mut Vec<u8>) {
+    fn done(&mut self, out: &mut Outlet<'_>) {
         self.settle(|_| true, out);
-        sse::write_done(out);
+        out.done();
         self.stage = Stage::Done;
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) {
+    fn end(&mut self, out: &mut Outlet<'_>) {
         match self.stage {
             Stage::Open => {
                 self.settle(|_| true, out);
@@ -247,10 +259,69 @@ impl Events {
         }
     }
 
-    fn fail(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
-        sse::write(out, None, &error::body(Dialect::OpenAi, 502, code, message));
-        sse::write_done(out);
+    fn fail(&mut self, code: &str, message: &str, out: &mut Outlet<'_>) {
+        out.fail(code, message);
         self.stage = Stage::Done;
+    }
+}
+
+impl Outlet<'_> {
+    /// Comments keep connections open.
+    fn comment(&mut self, event: &Event) {
+        match (&self.message, &event.comment) {
+            (None, _) => sse::forward(self.bytes, event),
+            (Some(_), Some(_)) => {
+                let comment = event.comment.clone();
+                sse::forward(self.bytes, &Event { comment, ..Event::default() });
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    fn chunk(&mut self, event: &Event, chunk: &Object<'_>, patch: Patch<'_>) {
+        match (&mut self.message, patch.is_empty()) {
+            (None, true) => sse::forward(self.bytes, event),
+            (None, false) => sse::rewrite(self.bytes, event, &patch.finish()),
+            (Some(message), true) => message.chunk(chunk, self.bytes),
+            (Some(message), false) => {
+                if let Ok(chunk) = json::object(&patch.finish()) {
+                    message.chunk(&chunk, self.bytes);
+                }
+            }
+        }
+    }
+
+    fn vendor_error(&mut self, event: &Event, data: &[u8], chunk: &Object<'_>) {
+        match &mut self.message {
+            None => sse::forward(self.bytes, event),
+            Some(message) => message.vendor_error(chunk, data, self.bytes),
+        }
+    }
+
+    /// Content of our own, in pieces as they stand inside a JSON string.
+    fn say(&mut self, envelope: &Envelope, index: u64, content: &[&[u8]]) {
+        match &mut self.message {
+            None => envelope.write(self.bytes, index, content),
+            Some(message) if index == 0 => message.say(content, self.bytes),
+            Some(_) => {}
+        }
+    }
+
+    fn done(&mut self) {
+        match &mut self.message {
+            None => sse::write_done(self.bytes),
+            Some(message) => message.done(self.bytes),
+        }
+    }
+
+    fn fail(&mut self, code: &str, words: &str) {
+        match &mut self.message {
+            None => {
+                sse::write(self.bytes, None, &error::body(Dialect::OpenAi, 502, code, words));
+                sse::write_done(self.bytes);
+            }
+            Some(message) => message.fail(502, words, self.bytes),
+        }
     }
 }
 

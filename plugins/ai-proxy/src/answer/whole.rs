@@ -1,28 +1,44 @@
-//! A whole answer, edited while its head is held.
+//! A whole answer, edited while its head is held, and translated where its client speaks another dialect.
 
 use common::filter::Flow;
 use common::http::{Fault, LocalReply};
-use common::json::{self, Object, Patch, Raw};
+use common::json::{self, JsonError, Object, Patch, Raw};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
 use super::reasoning::{self, CLOSE, Mode, OPEN, Said};
 use super::{Answers, vendor_error};
+use crate::translate::Pair;
+use crate::translate::anthropic_over_openai::response;
 
 /// More of a vendor's message than this is no help to a client.
 const MAX_MESSAGE: usize = 2 << 10;
 
-/// Edits a whole chat completion.
+/// Edits a whole chat completion, and gives it the form that its client knows.
 ///
 /// # Errors
-/// It is no JSON object, so that nothing can be hidden in it or promoted.
-pub(crate) fn edit(answers: Answers, text: &[u8]) -> Result<Flow, Fault> {
-    let body = json::object(text).map_err(|_| {
-        Fault::upstream("invalid_upstream_response", "the upstream's answer is not valid JSON")
-    })?;
+/// It is no JSON object, so that nothing can be hidden in it, promoted or translated.
+pub(crate) fn edit(answers: Answers, pair: Option<Pair>, text: &[u8]) -> Result<Flow, Fault> {
+    let edited = edit_chat(answers, pair, text)?;
+    match (pair, edited) {
+        (Some(Pair::AnthropicOverOpenAi), Flow::Pass) => response(text).map(Flow::Send).map_err(invalid),
+        (Some(Pair::AnthropicOverOpenAi), Flow::Send(text)) => {
+            response(&text).map(Flow::Send).map_err(invalid)
+        }
+        (_, edited) => Ok(edited),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what a result is mapped with")]
+fn invalid(_: JsonError) -> Fault {
+    Fault::upstream("invalid_upstream_response", "the upstream's answer is not valid JSON")
+}
+
+fn edit_chat(answers: Answers, pair: Option<Pair>, text: &[u8]) -> Result<Flow, Fault> {
+    let body = json::object(text).map_err(invalid)?;
     let choices = body.get("choices").and_then(|choices| choices.elements());
     if let (None, Some(error)) = (&choices, vendor_error(&body)) {
-        return Ok(Flow::Reply(refusal(error)));
+        return Ok(Flow::Reply(refusal(error, pair.map_or(Dialect::OpenAi, Pair::dialect))));
     }
     let mut patch = Patch::new(text);
     for choice in choices.into_iter().flatten().filter_map(|choice| choice.object()) {
@@ -60,12 +76,12 @@ fn edit_message(answers: Answers, message: &Object<'_>, patch: &mut Patch<'_>) {
 }
 
 /// A client that reads an answer would take an error with status 200 for one.
-fn refusal(error: Raw<'_>) -> LocalReply {
+fn refusal(error: Raw<'_>, dialect: Dialect) -> LocalReply {
     let text = |raw: Raw<'_>| raw.as_str().map(|text| text.chars().take(MAX_MESSAGE).collect::<String>());
     let member = |name: &str| error.object().and_then(|object| object.get(name)).and_then(text);
     let message = member("message").or_else(|| text(error)).unwrap_or_else(|| "the upstream failed".into());
     let code = member("code").or_else(|| member("type")).unwrap_or_else(|| "upstream_error".into());
-    LocalReply::json(502, error::body(Dialect::OpenAi, 502, &code, &message), "error_with_status_200")
+    LocalReply::json(502, error::body(dialect, 502, &code, &message), "error_with_status_200")
 }
 
 #[cfg(test)]
@@ -74,7 +90,7 @@ mod tests {
 
     fn check(answers: Answers, message: &str, expected: &str) {
         let text = |message: &str| format!(r#"{{"choices":[{{"index":0,"message":{message}}}],"x":1.0}}"#);
-        let edited = match edit(answers, text(message).as_bytes()).unwrap() {
+        let edited = match edit(answers, None, text(message).as_bytes()).unwrap() {
             Flow::Pass => text(message),
             Flow::Send(body) => String::from_utf8(body).unwrap(),
             other => panic!("{other:?}"),
@@ -113,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_error_with_status_200_becomes_one() {
-        let reply = |text: &str| match edit(with(Mode::Ignore, false), text.as_bytes()).unwrap() {
+        let reply = |text: &str| match edit(with(Mode::Ignore, false), None, text.as_bytes()).unwrap() {
             Flow::Reply(reply) => (reply.status, String::from_utf8(reply.body).unwrap()),
             other => panic!("{other:?}"),
         };
@@ -122,8 +138,9 @@ mod tests {
         assert!(body.contains(r#""message":"no quota""#) && body.contains(r#""code":"q""#), "{body}");
         assert!(reply(r#"{"error":"oops"}"#).1.contains("oops"));
         assert!(reply(r#"{"error":{"code":7}}"#).1.contains("upstream_error"));
-        let passes = |text: &str| matches!(edit(with(Mode::Ignore, false), text.as_bytes()), Ok(Flow::Pass));
+        let passes =
+            |text: &str| matches!(edit(with(Mode::Ignore, false), None, text.as_bytes()), Ok(Flow::Pass));
         assert!(passes(r#"{"error":null,"choices":[]}"#) && passes(r#"{"choices":[],"error":{"a":1}}"#));
-        assert_eq!(edit(with(Mode::Ignore, false), b"oops").unwrap_err().status, 502);
+        assert_eq!(edit(with(Mode::Ignore, false), None, b"oops").unwrap_err().status, 502);
     }
 }

@@ -4,17 +4,20 @@ use common::config::reference::Documented;
 #[cfg(not(target_arch = "wasm32"))]
 use common::config::reference::Key;
 use common::config::{ConfigError, Node, Section};
+use common::http::Head;
 use common::json::{Object, Patch};
 use common::llm::api::Api;
 
 use crate::config::Settings;
 use crate::credential::{Auth, Keyless};
 use crate::path::{Endpoint, Others, Query};
+use crate::translate::Manner;
 
 mod ai360;
 mod azure;
 mod baichuan;
 mod baidu;
+mod claude;
 mod cloudflare;
 mod coze;
 mod custom_url;
@@ -45,6 +48,7 @@ static PROFILES: &[&Profile] = &[
     &azure::PROFILE,
     &baichuan::PROFILE,
     &baidu::PROFILE,
+    &claude::PROFILE,
     &cloudflare::PROFILE,
     &coze::PROFILE,
     &deepseek::PROFILE,
@@ -89,6 +93,14 @@ pub(crate) trait Provider {
     /// How this API wants the key.
     fn auth(&self, _api: Api) -> Auth {
         self.profile().auth
+    }
+
+    /// Headers of the vendor's own, beside the one with the key.
+    fn edit_head(&self, _head: &mut Head) {}
+
+    /// Where at the vendor's a file is, as the JSON that has its text as `content`, that goes into every chat.
+    fn file(&self) -> Option<&str> {
+        None
     }
 
     /// Whether the JSON body of this API is to be edited: the model mapped, usage asked for.
@@ -136,6 +148,10 @@ pub(crate) struct Profile {
     pub(crate) keeps_original_path: bool,
     /// The vendor knows the role `developer`.
     pub(crate) knows_developer: bool,
+    /// Streams tell their usage unasked, and a request that asks for it is refused.
+    pub(crate) tells_usage: bool,
+    /// How chats that come in another API's form are put.
+    pub(crate) manner: Manner,
     /// `firstByteTimeout` goes with every request, streamed or not.
     pub(crate) times_every_request: bool,
     pub(crate) settings: Own,
@@ -153,6 +169,8 @@ impl Profile {
             others: Others::UnknownSent,
             keeps_original_path: false,
             knows_developer: false,
+            tells_usage: false,
+            manner: Manner::OPENAI,
             times_every_request: false,
             settings: Own {
                 load: plain,

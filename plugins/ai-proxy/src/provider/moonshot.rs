@@ -1,9 +1,12 @@
 //! Moonshot AI, Kimi: <https://platform.moonshot.cn/docs>.
 
+use common::config::reference::Setting;
 use common::json::{Kind, Object, Patch};
 use common::llm::api::Api;
+use serde::de::{Deserialize, Deserializer};
 
 use super::{Profile, Provider};
+use crate::path::segment;
 
 pub(super) static PROFILE: Profile = Profile {
     settings: super::own::<Moonshot>(),
@@ -19,12 +22,40 @@ pub(super) static PROFILE: Profile = Profile {
 };
 
 common::settings! {
-    struct Moonshot {}
+    struct Moonshot {
+        /// A file that was uploaded there: its text goes into every chat, as that of a `context`, which it excludes.
+        // Each worker fetches it once: <https://platform.moonshot.cn/docs/api/files>.
+        moonshot_file_id: FileId as "text",
+    }
+}
+
+/// Where the text of the file stands.
+#[derive(Default)]
+struct FileId(Option<String>);
+
+impl<'de> Deserialize<'de> for FileId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(deserializer)?;
+        let id = id.trim();
+        Ok(Self((!id.is_empty()).then(|| format!("/v1/files/{}/content", segment(id)))))
+    }
+}
+
+impl Setting for FileId {
+    const KIND: &'static str = "text";
+
+    fn shown(&self) -> String {
+        String::new()
+    }
 }
 
 impl Provider for Moonshot {
     fn profile(&self) -> &'static Profile {
         &PROFILE
+    }
+
+    fn file(&self) -> Option<&str> {
+        self.moonshot_file_id.0.as_deref()
     }
 
     fn edits_chunks(&self) -> bool {

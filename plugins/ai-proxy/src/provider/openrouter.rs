@@ -4,9 +4,11 @@ use common::json::{Object, Patch};
 use common::llm::api::Api;
 
 use super::{Profile, Provider};
+use crate::translate::{Manner, Thinking};
 
 pub(super) static PROFILE: Profile = Profile {
     keeps_original_path: true,
+    manner: Manner { thinking: Thinking::Budget, ..Manner::OPENAI },
     settings: super::own::<OpenRouter>(),
     ..Profile::new(
         "openrouter",

@@ -4,10 +4,13 @@ use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
 
 use super::{Endpoint, Keyless, Profile, Provider, custom_url};
+use crate::translate::Manner;
 
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::ClientKeyIfAny,
     keeps_original_path: true,
+    // Templates of many models refuse a message of the system's that comes late.
+    manner: Manner { system_first: true, ..Manner::OPENAI },
     settings: super::own::<Vllm>(),
     ..Profile::new(
         "vllm",

@@ -5,8 +5,10 @@ use common::json::{Object, Patch};
 use common::llm::api::Api;
 
 use super::{Endpoint, Profile, Provider};
+use crate::translate::{Manner, Thinking};
 
 pub(super) static PROFILE: Profile = Profile {
+    manner: Manner { thinking: Thinking::Switch, ..Manner::OPENAI },
     settings: super::own::<ZhipuAi>(),
     ..Profile::new(
         "zhipuai",

@@ -1,0 +1,174 @@
+//! Anthropic's [Messages](https://docs.anthropic.com/en/api/messages) over OpenAI's
+//! [chat completions](https://platform.openai.com/docs/api-reference/chat).
+//!
+//! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
+
+mod request;
+mod stream;
+
+use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
+use common::llm::dialect::Dialect;
+use common::llm::error;
+
+use super::vendor_error;
+
+pub(crate) use request::request;
+pub(crate) use stream::MessageStream;
+
+/// Where vendors put a model's thinking.
+const THINKING: [&str; 2] = ["reasoning", "reasoning_content"];
+
+/// A chat completion as a message.
+///
+/// # Errors
+/// It is no JSON object.
+pub(crate) fn response(text: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let body = json::object(text)?;
+    let choice = body.get("choices").and_then(|choices| choices.elements()?.first()?.object());
+    let message = choice.as_ref().and_then(|choice| choice.get("message")?.object());
+    let mut out = Vec::with_capacity(text.len());
+    let mut answer = ObjectWriter::open(&mut out);
+    answer.raw("id", string(body.get("id")));
+    answer.raw("type", br#""message""#);
+    answer.raw("role", br#""assistant""#);
+    answer.raw("model", string(body.get("model")));
+    let mut content = ArrayWriter::open(answer.member("content"));
+    let calls_tools = message.is_some_and(|message| write_content(&message, &mut content));
+    content.close();
+    let reason = choice.and_then(|choice| choice.get("finish_reason")).and_then(finish_reason);
+    match reason {
+        Some(reason) => answer.text("stop_reason", stop_reason(&reason, calls_tools)),
+        None => answer.raw("stop_reason", b"null"),
+    }
+    answer.raw("stop_sequence", b"null");
+    let usage = body.get("usage").and_then(|usage| usage.object());
+    usage.map_or_else(Usage::default, |usage| Usage::of(&usage)).write(answer.member("usage"));
+    answer.close();
+    Ok(out)
+}
+
+/// The body of an upstream's error, as the client knows errors.
+pub(crate) fn error(status: u16, text: &[u8]) -> Vec<u8> {
+    error::body(Dialect::Anthropic, status, "", &vendor_error::message(status, text))
+}
+
+/// Says whether tools are called.
+fn write_content(message: &Object<'_>, content: &mut ArrayWriter<'_>) -> bool {
+    if let Some(thinking) = thinking(message) {
+        let mut block = ObjectWriter::open(content.element());
+        block.raw("type", br#""thinking""#);
+        block.pieces("thinking", [thinking]);
+        block.raw("signature", br#""""#);
+        block.close();
+    }
+    for text in texts(message) {
+        let mut block = ObjectWriter::open(content.element());
+        block.raw("type", br#""text""#);
+        block.pieces("text", [text]);
+        block.close();
+    }
+    let calls = message.get("tool_calls").and_then(|calls| calls.elements()).unwrap_or_default();
+    let mut calls_tools = false;
+    for call in calls.iter().filter_map(|call| call.object()) {
+        let Some(function) = call.get("function").and_then(|function| function.object()) else { continue };
+        calls_tools = true;
+        let mut block = ObjectWriter::open(content.element());
+        block.raw("type", br#""tool_use""#);
+        block.raw("id", string(call.get("id")));
+        block.raw("name", string(function.get("name")));
+        block.raw("input", &arguments(function.get("arguments")));
+        block.close();
+    }
+    calls_tools
+}
+
+/// The arguments of a call as the object that they are the text of; what is none is an empty one.
+fn arguments(value: Option<Raw<'_>>) -> Vec<u8> {
+    let empty = || b"{}".to_vec();
+    let Some(value) = value else { return empty() };
+    if value.kind() == Kind::Object {
+        return value.text().to_vec();
+    }
+    match value.as_str() {
+        // Nothing nested is proven to be JSON by finding an object's members.
+        Some(text) if json::object(text.as_bytes()).is_ok() && json::tree(text.as_bytes()).is_ok() => {
+            text.trim().as_bytes().to_vec()
+        }
+        _ => empty(),
+    }
+}
+
+/// A message's or a delta's thinking, as it stands inside its quotes.
+fn thinking<'a>(message: &Object<'a>) -> Option<&'a [u8]> {
+    let mut texts = THINKING.iter().filter_map(|name| message.get(name)?.escaped());
+    texts.find(|text| !text.is_empty())
+}
+
+/// What a message or a delta says, in pieces as they stand inside their quotes. A refusal is said too.
+fn texts<'a>(message: &Object<'a>) -> Vec<&'a [u8]> {
+    let content = message.get("content").filter(|content| content.kind() != Kind::Null);
+    let parts = content.and_then(|content| content.elements());
+    let mut texts: Vec<&[u8]> = match parts {
+        Some(parts) => parts.iter().filter_map(|part| part.object()?.get("text")?.escaped()).collect(),
+        None => content.and_then(|content| content.escaped()).into_iter().collect(),
+    };
+    texts.retain(|text| !text.is_empty());
+    if texts.is_empty() {
+        let refusal = message.get("refusal").and_then(|refusal| refusal.escaped());
+        texts.extend(refusal.filter(|refusal| !refusal.is_empty()));
+    }
+    texts
+}
+
+/// Why a chat ended. Some vendors write nothing as a text.
+fn finish_reason(value: Raw<'_>) -> Option<String> {
+    let reason = value.as_str().filter(|reason| !matches!(&**reason, "" | "null"))?;
+    Some(reason.into_owned())
+}
+
+/// The same in Anthropic's words; what has none is left as it is.
+fn stop_reason(reason: &str, calls_tools: bool) -> &str {
+    match reason {
+        // With a tool that must be called OpenAI itself says that it stopped.
+        "stop" if calls_tools => "tool_use",
+        "stop" => "end_turn",
+        "length" => "max_tokens",
+        "tool_calls" | "function_call" => "tool_use",
+        "content_filter" => "refusal",
+        other => other,
+    }
+}
+
+/// The JSON of a string; an empty one where there is none.
+fn string<'a>(value: Option<Raw<'a>>) -> &'a [u8] {
+    value.filter(|value| value.kind() == Kind::String).map_or(br#""""#, |value| value.text())
+}
+
+/// Tokens, counted as Anthropic does: input that was read from a cache counts for itself.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Usage {
+    input: u64,
+    output: u64,
+    cached: u64,
+}
+
+impl Usage {
+    fn of(usage: &Object<'_>) -> Self {
+        let count = |name: &str| usage.get(name).and_then(|count| count.as_u64());
+        let details = usage.get("prompt_tokens_details").and_then(|details| details.object());
+        let cached = details.and_then(|details| details.get("cached_tokens")?.as_u64());
+        let cached = cached.or_else(|| count("cached_tokens")).unwrap_or(0);
+        let prompt = count("prompt_tokens").unwrap_or(0);
+        Self { input: prompt.saturating_sub(cached), output: count("completion_tokens").unwrap_or(0), cached }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        let mut usage = ObjectWriter::open(out);
+        usage.raw("input_tokens", self.input.to_string().as_bytes());
+        usage.raw("output_tokens", self.output.to_string().as_bytes());
+        if self.cached > 0 {
+            usage.raw("cache_read_input_tokens", self.cached.to_string().as_bytes());
+        }
+        usage.close();
+    }
+}

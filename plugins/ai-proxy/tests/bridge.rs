@@ -1,0 +1,649 @@
+//! Clients of Anthropic's Messages over vendors that speak OpenAI's chats: worked cases of the behavioural
+//! specification by their numbers, and streams as vendors send them. In `fixtures/bridge`, `<stream>.sse` is the
+//! vendor's and `<stream>.message.sse` the client's, the same however the vendor's is cut.
+//! `UPDATE=1 cargo test -p ai-proxy --test bridge` writes what clients get.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is the verdict")]
+
+use std::path::PathBuf;
+
+use ai_proxy::AiProxy;
+use common::testkit::{Played, Script, load_errors};
+use serde_json::{Value, json};
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+const SSE: [(&str, &str); 1] = [("content-type", "text/event-stream")];
+const MSG: &str = r#"{"model":"c","max_tokens":10,"messages":[{"role":"user","content":"x"}]}"#;
+const ANSWER: &str = r#"{"id":"i","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"A"},"finish_reason":"stop"}]}"#;
+
+fn provider(kind: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { "," };
+    format!(r#"{{"provider":{{"type":"{kind}","apiTokens":["k"]{comma}{more}}}}}"#)
+}
+
+fn play(config: &str, script: Script) -> Played {
+    common::testkit::play::<AiProxy>(config, script)
+}
+
+fn messages(body: &str) -> Script {
+    Script::post("/v1/messages", body)
+}
+
+fn value(bytes: impl AsRef<[u8]>) -> Value {
+    serde_json::from_slice(bytes.as_ref())
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes.as_ref())))
+}
+
+/// What goes upstream for a request of the client's.
+#[track_caller]
+fn sent(kind: &str, more: &str, body: &Value) -> Value {
+    let script = messages(&body.to_string()).answered(200, &JSON, [ANSWER.into()]);
+    value(play(&provider(kind, more), script).sent().body())
+}
+
+/// The same without what every request of the check has.
+#[track_caller]
+fn sent_beside(kind: &str, members: &Value) -> Value {
+    let mut body = value(MSG);
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let mut sent = sent(kind, "", &body);
+    for name in ["model", "max_tokens"] {
+        sent.as_object_mut().unwrap().remove(name);
+    }
+    if sent["messages"] == json!([{ "role": "user", "content": "x" }]) {
+        sent.as_object_mut().unwrap().remove("messages");
+    }
+    sent
+}
+
+/// What the messages of a request become.
+#[track_caller]
+fn said(messages: &Value) -> Value {
+    sent("openai", "", &json!({ "model": "c", "messages": messages }))["messages"].clone()
+}
+
+/// What the client gets of an answer.
+#[track_caller]
+fn answered(more: &str, status: u16, body: &str) -> (Played, Value) {
+    let script = messages(MSG).answered(status, &JSON, [body.as_bytes().to_vec()]);
+    let played = play(&provider("openai", more), script);
+    let bytes = match (&played.client, &played.reply) {
+        (Some(client), _) => client.body(),
+        (None, reply) => reply.clone().unwrap().body,
+    };
+    let body = value(bytes);
+    (played, body)
+}
+
+#[test]
+fn w61_a_request_becomes_a_chat() {
+    let request = r#"{"model":"c","max_tokens":100,"temperature":0,"top_p":0.5,"top_k":4,"stop_sequences":["E"],"metadata":{"user_id":"u"},
+     "system":[{"type":"text","text":"S1","cache_control":{"type":"ephemeral"}}],
+     "tools":[{"name":"t1","description":"d","input_schema":{"type":"object"}}],
+     "tool_choice":{"type":"any","disable_parallel_tool_use":true},"thinking":{"type":"enabled","budget_tokens":5000},
+     "messages":[
+      {"role":"user","content":[{"type":"text","text":"a"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QQ=="}}]},
+      {"role":"assistant","content":[{"type":"text","text":"t"},{"type":"tool_use","id":"tu1","name":"t1","input":{"b":1}},{"type":"tool_use","id":"tu2","name":"t1","input":{}}]},
+      {"role":"user","content":[{"type":"text","text":"before"},{"type":"tool_result","tool_use_id":"tu1","content":[{"type":"text","text":"r1"},{"type":"text","text":"r2"}]},{"type":"tool_result","tool_use_id":"tu2","content":"plain"},{"type":"text","text":"after"}]}]}"#;
+    let script = Script::post("/v1/messages?beta=true", request)
+        .header("x-api-key", "client")
+        .header("anthropic-version", "2023-06-01")
+        .header("anthropic-beta", "b")
+        .answered(200, &JSON, [ANSWER.into()]);
+    let played = play(&provider("openai", ""), script);
+    let seen = played.sent();
+    for (name, expected) in [
+        (":authority", Some("api.openai.com")),
+        (":path", Some("/v1/chat/completions")),
+        ("x-envoy-original-path", Some("/v1/messages?beta=true")),
+        ("authorization", Some("Bearer k")),
+        ("x-api-key", None),
+        ("anthropic-version", None),
+        ("anthropic-beta", None),
+    ] {
+        assert_eq!(seen.header(name).as_deref(), expected, "W61: {name}");
+    }
+    let expected = json!({"model":"c","max_tokens":100,"temperature":0,"top_p":0.5,"stop":["E"],"reasoning_effort":"medium",
+     "messages":[{"role":"system","content":[{"type":"text","text":"S1","cache_control":{"type":"ephemeral"}}]},
+      {"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:image/png;base64,QQ=="}}]},
+      {"role":"assistant","content":"t","tool_calls":[{"index":0,"id":"tu1","type":"function","function":{"name":"t1","arguments":"{\"b\":1}"}},{"index":1,"id":"tu2","type":"function","function":{"name":"t1","arguments":"{}"}}]},
+      {"role":"tool","tool_call_id":"tu1","content":"r1\nr2"},{"role":"tool","tool_call_id":"tu2","content":"plain"},
+      {"role":"user","content":"before\n\nafter"}],
+     "tools":[{"type":"function","function":{"name":"t1","description":"d","parameters":{"type":"object"}}}],
+     "tool_choice":"required","parallel_tool_calls":false});
+    assert_eq!(value(seen.body()), expected, "W61");
+}
+
+#[test]
+fn w62_to_w65_system_choice_results_and_what_is_no_json() {
+    let script = messages(
+        &json!({"model":"c","system":"sys","stream":true,"tool_choice":{"type":"auto"},"messages":[]})
+            .to_string(),
+    );
+    let played = play(&provider("openai", ""), script.answered(200, &SSE, [b"data: [DONE]\n\n".to_vec()]));
+    let seen = played.sent();
+    assert_eq!(seen.header("accept").as_deref(), Some("text/event-stream"), "W62");
+    let expected = json!({"model":"c","stream":true,"stream_options":{"include_usage":true},
+        "messages":[{"role":"system","content":"sys"}],"tool_choice":"auto","parallel_tool_calls":true});
+    assert_eq!(value(seen.body()), expected, "W62");
+
+    let named = sent_beside("openai", &json!({"tool_choice":{"type":"tool","name":"t"}}));
+    let expected =
+        json!({"tool_choice":{"type":"function","function":{"name":"t"}},"parallel_tool_calls":true});
+    assert_eq!(named, expected, "W63");
+
+    let empty = said(&json!([{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}]));
+    assert_eq!(empty, json!([{"role":"tool","tool_call_id":"t","content":""}]), "W64");
+
+    let played = play(&provider("openai", ""), messages("{").answered(200, &JSON, [ANSWER.into()]));
+    let reply = played.replied();
+    assert!(played.upstream.is_none());
+    assert_eq!(reply.status, 400, "W65");
+    let body = value(&reply.body);
+    assert_eq!(
+        (&body["type"], &body["error"]["type"]),
+        (&json!("error"), &json!("invalid_request_error")),
+        "W65"
+    );
+}
+
+#[test]
+fn w66_to_w69_paths_keys_and_vendors_that_speak_it() {
+    let config = provider("openai", r#""modelMapping":{"claude-*":"gpt-4o"},"providerBasePath":"/pb""#);
+    let script = Script::post("/ai/v1/messages?x=1", MSG.replace("\"c\"", "\"claude-x\""))
+        .header("x-api-key", "client")
+        .answered(200, &JSON, [ANSWER.into()]);
+    let played = play(&config, script);
+    assert_eq!(played.sent().header(":path").as_deref(), Some("/pb/v1/chat/completions"), "W66");
+    assert_eq!(played.sent().header("x-api-key"), None, "W66");
+    assert_eq!(value(played.sent().body())["model"], "gpt-4o", "W66");
+
+    let budget = sent_beside("openrouter", &json!({"thinking":{"type":"enabled","budget_tokens":2000}}));
+    assert_eq!(budget, json!({"reasoning":{"max_tokens":2000}}), "W67");
+
+    let more = r#""modelMapping":{"*":"deepseek-chat"}"#;
+    let body = r#"{"model":"c" ,"stream":true, "top_k":1,"messages":[]}"#;
+    let script = Script::post("/v1/messages?beta=true", body).answered(200, &SSE, [b"event: x\n\n".to_vec()]);
+    let played = play(&provider("deepseek", more), script);
+    assert_eq!(played.sent().header(":path").as_deref(), Some("/anthropic/v1/messages?beta=true"), "W68");
+    assert_eq!(played.sent().text(), body.replace("\"c\"", "\"deepseek-chat\""), "W68");
+    assert_eq!(played.client.unwrap().text(), "event: x\n\n", "W68");
+
+    let script = messages(MSG).header("authorization", "Bearer gw").answered(200, &JSON, [b"{}".to_vec()]);
+    let played = play(&provider("claude", ""), script);
+    for (name, expected) in [
+        (":authority", Some("api.anthropic.com")),
+        (":path", None.or(Some("/v1/messages"))),
+        ("x-api-key", Some("k")),
+        ("anthropic-version", Some("2023-06-01")),
+        ("authorization", None),
+    ] {
+        assert_eq!(played.sent().header(name).as_deref(), expected, "W69: {name}");
+    }
+    assert_eq!(played.sent().text(), MSG, "W69");
+}
+
+#[test]
+fn claude_is_reached_in_its_own_api() {
+    let config = provider("claude", r#""apiVersion":"2","claudeVersion":"1","modelMapping":{"*":"m"}"#);
+    let path = |path: &str| {
+        let played = play(
+            &config,
+            Script::post(path, r#"{"model":"a","stream":true}"#).answered(200, &JSON, [b"{}".to_vec()]),
+        );
+        let seen = played.upstream?;
+        assert_eq!(seen.header("anthropic-version").as_deref(), Some("1"));
+        Some((seen.header(":path").unwrap(), seen.text()))
+    };
+    let mapped = r#"{"model":"m","stream":true}"#.to_owned();
+    for (asked, expected) in [
+        ("/ai/v1/messages?beta=true", "/v1/messages?beta=true"),
+        ("/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("/v1/complete", "/v1/complete"),
+        ("/v1/completions", "/v1/complete"),
+        ("/v1/embeddings", "/v1/embeddings"),
+    ] {
+        assert_eq!(path(asked), Some((expected.to_owned(), mapped.clone())), "{asked}");
+    }
+    assert_eq!(path("/v1/chat/completions"), None, "a chat is refused");
+    let models =
+        play(&config, Script::request("GET", "/v1/models?limit=2").answered(200, &JSON, [b"{}".to_vec()]));
+    assert_eq!(models.sent().header(":path").as_deref(), Some("/v1/models?limit=2"));
+}
+
+#[test]
+fn what_a_message_says_finds_its_place() {
+    let user = |content: Value| json!([{ "role": "user", "content": content }]);
+    assert_eq!(said(&user(json!(null))), user(json!("")));
+    assert_eq!(said(&user(json!([]))), user(json!([])));
+    assert_eq!(
+        said(&user(json!([{"type":"thinking","thinking":"t"},{"type":"document","source":{}}]))),
+        user(json!([]))
+    );
+    assert_eq!(
+        said(&user(
+            json!([{"type":"image","source":{"type":"url","url":"http://i"}},{"type":"image","source":{"type":"file","file_id":"f"}}])
+        )),
+        user(json!([{"type":"image_url","image_url":{"url":"http://i"}}]))
+    );
+    let call = json!({"type":"tool_use","id":"i","name":"n"});
+    assert_eq!(
+        said(&json!([{"role":"assistant","content":[{"type":"thinking","thinking":"t"}, call]}])),
+        json!([{"role":"assistant","tool_calls":[{"index":0,"id":"i","type":"function","function":{"name":"n","arguments":"{}"}}]}])
+    );
+    let result = json!({"type":"tool_result","tool_use_id":"i","is_error":true,"content":[{"type":"image","source":{}},{"type":"text","text":"\"r\"\n"}]});
+    let image = json!({"type":"image","source":{"type":"url","url":"u"}});
+    assert_eq!(
+        said(&user(json!([result, {"type":"text","text":"t"}, image]))),
+        json!([{"role":"tool","tool_call_id":"i","content":"\"r\"\n"},
+            {"role":"user","content":[{"type":"text","text":"t"},{"type":"image_url","image_url":{"url":"u"}}]}])
+    );
+    for bad in [json!(7), json!("x"), json!([7]), user(json!(7)), user(json!(["x"])), user(json!([{}]))] {
+        let body = json!({"messages": bad}).to_string();
+        let reply = play(&provider("openai", ""), messages(&body)).reply.unwrap();
+        assert_eq!((reply.status, &value(&reply.body)["type"]), (400, &json!("error")), "{body}");
+    }
+}
+
+#[test]
+fn the_systems_text_loses_what_differs_from_request_to_request() {
+    let line = "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli; cch=1a2b3;";
+    let sent = sent_beside(
+        "openai",
+        &json!({"system":[{"type":"text","text":line},{"type":"text","text":"cch=1;"}]}),
+    );
+    assert_eq!(
+        sent["messages"][0]["content"],
+        json!([{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli;"},{"type":"text","text":"cch=1;"}])
+    );
+}
+
+#[test]
+fn the_systems_messages_come_first_where_a_vendor_demands_it() {
+    let late = json!({"model":"c","system":"a","messages":[{"role":"user","content":"x"},{"role":"system","content":"b"}]});
+    let roles = |kind: &str| -> Vec<String> {
+        let sent = sent(kind, "", &late);
+        sent["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["content"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(roles("openai"), ["a", "x", "b"]);
+    assert_eq!(roles("vllm"), ["a", "b", "x"]);
+}
+
+#[test]
+fn tools_of_anthropics_own_are_left_out() {
+    let tools = json!({"tools":[{"type":"web_search_20250305","name":"w"},{"type":"custom","name":"t","strict":false,"cache_control":{}}],
+        "tool_choice":{"type":"none"}});
+    let expected = json!({"tools":[{"type":"function","function":{"name":"t","strict":false}}],"tool_choice":"none","parallel_tool_calls":true});
+    assert_eq!(sent_beside("openai", &tools), expected);
+    let none = json!({"tools":[{"type":"web_search_20250305","name":"w"}],"tool_choice":{"type":"auto"}});
+    assert_eq!(sent_beside("openai", &none), json!({}));
+}
+
+#[test]
+fn thinking_is_asked_for_as_each_vendor_has_it() {
+    let enabled = |budget: u64| json!({"thinking":{"type":"enabled","budget_tokens":budget}});
+    for (budget, effort) in
+        [(0, "low"), (4095, "low"), (4096, "medium"), (16_383, "medium"), (16_384, "high")]
+    {
+        assert_eq!(sent_beside("openai", &enabled(budget)), json!({"reasoning_effort":effort}), "{budget}");
+    }
+    let adaptive = |effort: Value| json!({"thinking":{"type":"adaptive"},"output_config":{"effort":effort}});
+    assert_eq!(sent_beside("openai", &adaptive(json!(null))), json!({"reasoning_effort":"medium"}));
+    assert_eq!(sent_beside("openai", &adaptive(json!("max"))), json!({"reasoning_effort":"high"}));
+    let disabled = json!({"thinking":{"type":"disabled"}});
+    assert_eq!(sent_beside("openai", &disabled), json!({}));
+    assert_eq!(sent_beside("openrouter", &disabled), json!({}));
+    assert_eq!(sent_beside("openrouter", &adaptive(json!("low"))), json!({"reasoning_effort":"low"}));
+    assert_eq!(sent_beside("zhipuai", &json!({})), json!({"thinking":{"type":"disabled"}}));
+    assert_eq!(sent_beside("zhipuai", &disabled), json!({"thinking":{"type":"disabled"}}));
+    assert_eq!(sent_beside("zhipuai", &enabled(9)), json!({"thinking":{"type":"enabled"}}));
+}
+
+#[test]
+fn w71_and_w72_an_answer_becomes_a_message() {
+    let answer = r#"{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello","reasoning_content":"th","tool_calls":[
+        {"id":"a","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}},{"id":"b","type":"function","function":{"name":"g","arguments":"bad"}}]},"finish_reason":"tool_calls"}],
+        "usage":{"prompt_tokens":9,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":4}}}"#;
+    let (played, message) = answered("", 200, answer);
+    let expected = json!({"id":"c1","type":"message","role":"assistant","model":"m","content":[
+        {"type":"thinking","thinking":"th","signature":""},{"type":"text","text":"hello"},
+        {"type":"tool_use","id":"a","name":"f","input":{"a":1}},{"type":"tool_use","id":"b","name":"g","input":{}}],
+        "stop_reason":"tool_use","stop_sequence":null,
+        "usage":{"input_tokens":5,"output_tokens":2,"cache_read_input_tokens":4}});
+    assert_eq!(message, expected, "W71");
+    assert_eq!(played.client.unwrap().header("content-type").as_deref(), Some("application/json"), "W71");
+
+    let (_, message) = answered("", 200, r#"{"id":"c","model":"m","choices":[]}"#);
+    let expected = json!({"id":"c","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,
+        "stop_sequence":null,"usage":{"input_tokens":0,"output_tokens":0}});
+    assert_eq!(message, expected, "W72");
+}
+
+#[test]
+fn why_a_chat_ended_is_told_in_anthropics_words() {
+    for (reason, expected) in [
+        ("\"stop\"", json!("end_turn")),
+        ("\"length\"", json!("max_tokens")),
+        ("\"content_filter\"", json!("refusal")),
+        ("\"odd\"", json!("odd")),
+        ("\"\"", json!(null)),
+        ("null", json!(null)),
+    ] {
+        let answer = format!(r#"{{"choices":[{{"message":{{"content":"x"}},"finish_reason":{reason}}}]}}"#);
+        assert_eq!(answered("", 200, &answer).1["stop_reason"], expected, "{reason}");
+    }
+}
+
+#[test]
+fn w73_and_w74_failures_have_the_clients_shape() {
+    let (played, body) = answered("", 200, "oops");
+    assert_eq!(played.replied().status, 502, "W73");
+    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("api_error")), "W73");
+
+    let script = messages(MSG).answered(
+        429,
+        &[("content-type", "application/json"), ("retry-after", "7")],
+        [br#"{"error":{"message":"slow down","type":"x"}}"#.to_vec()],
+    );
+    let client = play(&provider("openai", ""), script.clone()).client.unwrap();
+    assert_eq!(client.header(":status").as_deref(), Some("429"), "W74");
+    assert_eq!(client.header("retry-after").as_deref(), Some("7"), "W74");
+    let expected = json!({"type":"error","error":{"type":"rate_limit_error","message":"slow down"}});
+    assert_eq!(value(client.body()), expected, "W74");
+
+    let client = play(&provider("openai", r#""errorPassthrough":true"#), script).client.unwrap();
+    assert_eq!(client.text(), r#"{"error":{"message":"slow down","type":"x"}}"#);
+
+    let (played, body) = answered("", 200, r#"{"error":{"message":"no quota"}}"#);
+    assert_eq!((played.replied().status, &body["error"]["message"]), (502, &json!("no quota")));
+
+    let empty = messages(MSG).answered(503, &[("retry-after", "9")], []);
+    let reply = play(&provider("openai", ""), empty).reply.unwrap();
+    assert_eq!((reply.status, reply.headers.contains(&("retry-after", "9".into()))), (503, true));
+    assert_eq!(value(&reply.body)["error"]["type"], "api_error");
+
+    let odd = Script::post("/v1/messages", MSG).without("content-type").header("content-type", "text/plain");
+    assert_eq!(play(&provider("openai", ""), odd).replied().status, 415);
+}
+
+#[test]
+fn who_speaks_it_or_is_told_so_is_not_bridged() {
+    let path = |config: &str| {
+        let played = play(config, messages(MSG).answered(200, &JSON, [b"{}".to_vec()]));
+        played.upstream.map(|seen| (seen.header(":path").unwrap(), seen.text()))
+    };
+    let kept = Some(("/v1/messages".to_owned(), MSG.to_owned()));
+    assert_eq!(path(&provider("generic", r#""genericHost":"h""#)), kept);
+    assert_eq!(path(&provider("openai", r#""capabilities":{"anthropic/v1/messages":"/v1/messages"}"#)), kept);
+    assert_eq!(path(&provider("openai", r#""protocol":"original""#)), kept);
+    assert_eq!(path(&provider("groq", r#""capabilities":{"anthropic/v1/messages":""}"#)), None);
+    let azure = r#""azureServiceUrl":"https://a?api-version=1","modelMapping":{"*":"dep"}"#;
+    let azure = path(&provider("azure", azure)).unwrap().0;
+    assert_eq!(azure, "/openai/deployments/dep/chat/completions?api-version=1");
+}
+
+#[test]
+fn all_that_is_done_to_chats_is_done_to_these() {
+    let more = r#""customSettings":[{"name":"max_tokens","value":5},{"name":"seed","value":1}],"mergeConsecutiveMessages":true,
+        "contextCleanupCommands":["/clear"],"context":{"fileUrl":"http://f/x","cluster":"files"},"disableStreamUsageStats":true"#;
+    let body = json!({"model":"c","max_tokens":9,"stream":true,"system":"S","messages":[{"role":"user","content":"old"},
+        {"role":"user","content":"/clear"},{"role":"user","content":"a"},{"role":"user","content":"b"}]});
+    let script = messages(&body.to_string()).call_answer(200, "CTX").answered(
+        200,
+        &SSE,
+        [b"data: [DONE]\n\n".to_vec()],
+    );
+    let sent = value(play(&provider("openai", more), script).sent().body());
+    let expected = json!({"model":"c","max_tokens":5,"seed":1,"stream":true,"messages":[{"role":"system","content":"S"},
+        {"role":"system","content":"CTX"},{"role":"user","content":"a\n\nb"}]});
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn the_answer_to_another_attempt_is_translated_too() {
+    let config = r#"{"provider":{"type":"openai","apiTokens":["k1","k2"],"retryOnFailure":{"enabled":true},
+        "failover":{"enabled":true,"cooldownDuration":1000},"reasoningContentMode":"ignore"}}"#;
+    let answer = r#"{"id":"i","model":"m","choices":[{"message":{"content":"A","reasoning_content":"R"},"finish_reason":"stop"}]}"#;
+    let script = || {
+        messages(MSG).property("xds.cluster_name", "vendor").answered(
+            401,
+            &JSON,
+            [br#"{"error":"no"}"#.to_vec()],
+        )
+    };
+    let played = play(config, script().call_answer_with(200, &JSON, answer));
+    let head = |name: &str| {
+        let found = played.calls[0].headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone())
+    };
+    assert_eq!(head(":path").as_deref(), Some("/v1/chat/completions"));
+    assert_eq!(played.calls[0].body, played.sent().body());
+    let client = played.client.unwrap();
+    assert_eq!(client.header(":status").as_deref(), Some("200"));
+    assert_eq!(value(client.body())["content"], json!([{"type":"text","text":"A"}]));
+
+    let client = play(config, script().call_answer(500, "{}")).client.unwrap();
+    assert_eq!(client.header(":status").as_deref(), Some("401"));
+    let expected = json!({"type":"error","error":{"type":"authentication_error","message":"no"}});
+    assert_eq!(value(client.body()), expected);
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bridge")
+}
+
+fn streamed(config: &str, pieces: Vec<Vec<u8>>) -> Played {
+    let script = messages(r#"{"model":"c","stream":true,"messages":[]}"#);
+    // An empty piece keeps the player from ending the stream with its head.
+    let pieces = if pieces.concat().is_empty() { vec![Vec::new()] } else { pieces };
+    play(config, script.answered(200, &[("content-type", "text/event-stream; charset=utf-8")], pieces))
+}
+
+/// W75 to W83 and W95, and what else vendors send. `promote` in a name switches that on, `vllm` asks that vendor.
+fn config_of(stream: &str) -> String {
+    let kind = if stream.contains("vllm") { "vllm" } else { "openai" };
+    provider(kind, if stream.contains("promote") { r#""promoteThinkingOnEmpty":true"# } else { "" })
+}
+
+#[test]
+fn w75_to_w83_and_w95_streams_become_messages_however_they_are_cut() {
+    let mut names: Vec<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| name.strip_suffix(".sse").filter(|it| !it.contains('.')).map(str::to_owned))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 16, "{names:?}");
+    for name in names {
+        let vendors = std::fs::read(folder().join(format!("{name}.sse"))).unwrap();
+        let config = config_of(&name);
+        let client = |pieces: Vec<Vec<u8>>| streamed(&config, pieces).client.unwrap().body();
+        let whole = client(vec![vendors.clone()]);
+        let path = folder().join(format!("{name}.message.sse"));
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &whole).unwrap();
+        }
+        let expected = std::fs::read(&path).unwrap();
+        let same = |found: &[u8], how: &str| {
+            assert!(found == expected, "{name}, {how}:\n{}", String::from_utf8_lossy(found));
+        };
+        same(&whole, "whole");
+        same(&client(vendors.chunks(1).map(<[u8]>::to_vec).collect()), "byte by byte");
+        for cut in 1..vendors.len() {
+            same(&client(vec![vendors[..cut].to_vec(), vendors[cut..].to_vec()]), &format!("cut at {cut}"));
+        }
+        holds_together(&name, &String::from_utf8(expected).unwrap());
+    }
+}
+
+/// Blocks begin in order, get something only while they are open, and end; and the message ends once.
+fn holds_together(name: &str, text: &str) {
+    let (mut open, mut next, mut begun, mut ended) = (Vec::new(), 0, false, false);
+    for event in text.split_terminator("\n\n").filter(|event| !event.starts_with(':')) {
+        let (kind, data) = event.split_once("\ndata: ").unwrap();
+        let data = value(data);
+        assert_eq!(kind, format!("event: {}", data["type"].as_str().unwrap()), "{name}");
+        assert!(!ended, "{name}: {event}");
+        match data["type"].as_str().unwrap() {
+            "message_start" => begun = !std::mem::replace(&mut begun, true),
+            "content_block_start" => {
+                assert_eq!(data["index"], next, "{name}");
+                open.push(next);
+                next += 1;
+            }
+            "content_block_delta" => {
+                assert!(open.contains(&data["index"].as_i64().unwrap()), "{name}: {event}")
+            }
+            "content_block_stop" => {
+                let at = open.iter().position(|block| data["index"] == *block);
+                open.remove(at.unwrap_or_else(|| panic!("{name}: {event}")));
+            }
+            "message_delta" => assert!(data["usage"]["output_tokens"].is_u64(), "{name}"),
+            "message_stop" => ended = true,
+            "error" => ended = !begun,
+            other => panic!("{name}: {other}"),
+        }
+    }
+    assert!(open.is_empty() && ended, "{name}");
+}
+
+#[test]
+fn a_stream_that_is_reset_is_not_ended() {
+    let first: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let script =
+        messages(r#"{"stream":true,"messages":[]}"#).answered(200, &SSE, [first.to_vec()]).broken_off();
+    let text = play(&provider("openai", ""), script).client.unwrap().text();
+    assert!(text.contains("\"a\"") && !text.contains("message_stop") && !text.contains("error"), "{text}");
+}
+
+#[test]
+fn no_json_makes_it_panic() {
+    let mut state = 7_u64;
+    let mut pick = |count: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % count
+    };
+    let words = [
+        "null",
+        "7",
+        "-1.5",
+        "true",
+        "\"\"",
+        "\"text\"",
+        "\"tool_use\"",
+        "\"tool_result\"",
+        "\"\\ud800\"",
+        "[]",
+        "{}",
+        "\"user\"",
+        "\"{\\\"a\\\":\"",
+        "\"image\"",
+        "\"enabled\"",
+        "0",
+        "\"assistant\"",
+    ];
+    let names = [
+        "messages",
+        "content",
+        "type",
+        "text",
+        "role",
+        "system",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "choices",
+        "message",
+        "delta",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "id",
+        "index",
+        "usage",
+        "prompt_tokens",
+        "finish_reason",
+        "source",
+        "data",
+        "input",
+        "error",
+        "code",
+        "reasoning",
+        "stream",
+        "model",
+    ];
+    fn grow(pick: &mut dyn FnMut(usize) -> usize, words: &[&str], names: &[&str], depth: usize) -> String {
+        match pick(if depth == 0 { 1 } else { 4 }) {
+            1 => {
+                let items: Vec<_> = (0..pick(4)).map(|_| grow(pick, words, names, depth - 1)).collect();
+                format!("[{}]", items.join(","))
+            }
+            2 | 3 => {
+                let members: Vec<_> = (0..pick(7))
+                    .map(|_| {
+                        format!("\"{}\":{}", names[pick(names.len())], grow(pick, words, names, depth - 1))
+                    })
+                    .collect();
+                format!("{{{}}}", members.join(","))
+            }
+            _ => words[pick(words.len())].to_owned(),
+        }
+    }
+    for round in 0..3000 {
+        let mut text = |depth| grow(&mut pick, &words, &names, depth);
+        let (request, answer, other) = (text(5), text(6), text(4));
+        let kind = ["openai", "openrouter", "zhipuai", "vllm", "moonshot"][round % 5];
+        let body = format!(
+            r#"{{"messages":[{request},{{"role":"user","content":[{other},{request}]}}],"tools":[{other}],"system":{other}}}"#
+        );
+        let _ =
+            play(&provider(kind, ""), messages(&body).answered(200, &JSON, [answer.clone().into_bytes()]));
+        let chunk = format!(
+            r#"data: {{"choices":[{{"delta":{{"tool_calls":[{other}],"content":{other}}}}},{other}],"usage":{other}}}"#
+        );
+        let stream = format!("{chunk}\n\ndata: {answer}\n\n{chunk}\n\ndata: [DONE]\n\n");
+        let _ = streamed(&provider(kind, ""), vec![stream.into_bytes()]);
+        let _ = answered("", 500, &answer);
+    }
+}
+
+#[test]
+fn a_file_of_moonshots_goes_into_every_chat() {
+    let config = provider("moonshot", r#""moonshotFileId":"fid-9","timeout":7"#);
+    let worker = common::testkit::Worker::<AiProxy>::start(&config);
+    let chat = || {
+        Script::post(
+            "/v1/chat/completions",
+            r#"{"messages":[{"role":"user","content":"hey"}],"partial":true}"#,
+        )
+        .property("xds.cluster_name", "vendor")
+        .answered(200, &JSON, [b"{}".to_vec()])
+    };
+    let failed = worker.play(chat().call_answer(404, "{}"));
+    assert_eq!(failed.replied().status, 502);
+    let first =
+        worker.play(chat().call_answer(200, r#"{"content":"PDF TEXT","file_type":"application/pdf"}"#));
+    let call = &first.calls[0];
+    assert_eq!((call.cluster.as_str(), call.timeout.as_millis()), ("vendor", 7));
+    for (name, expected) in [
+        (":method", "GET"),
+        (":path", "/v1/files/fid-9/content"),
+        (":authority", "api.moonshot.cn"),
+        ("authorization", "Bearer k"),
+    ] {
+        assert!(call.headers.contains(&(name.into(), expected.into())), "{name}: {:?}", call.headers);
+    }
+    let expected = json!({"messages":[{"role":"system","content":"PDF TEXT"},{"role":"user","content":"hey"}],"partial":true});
+    assert_eq!(value(first.sent().body()), expected);
+    let second = worker.play(chat());
+    assert!(second.calls.is_empty());
+    assert_eq!(value(second.sent().body()), expected);
+    let both = r#""moonshotFileId":"f","context":{"fileUrl":"http://f/x","cluster":"files"}"#;
+    let error = load_errors::<AiProxy>(&provider("moonshot", both)).unwrap_err();
+    assert!(error.contains("moonshotFileId and context cannot be configured at the same time"), "{error}");
+}
