@@ -55,7 +55,7 @@ def create(messages, **more):
 
 @check
 def message():
-    answer = create(user("Hello over there"), system="Be brief.", temperature=0)
+    answer = create(user("Hello over there"), system="Be brief.", extra_body={"temperature": 0})
     assert (answer.type, answer.role, answer.stop_reason) == ("message", "assistant", "end_turn"), answer
     assert "Hello over there" in answer.content[0].text, answer
     assert (answer.usage.input_tokens, answer.usage.output_tokens > 5) == (5, True), answer.usage
@@ -160,7 +160,7 @@ def a_broken_vendor_is_an_error():
 
 @check
 def a_bad_parameter_is_the_clients_fault():
-    error = raises(anthropic.BadRequestError, lambda: create(user("Hello"), temperature=9))
+    error = raises(anthropic.BadRequestError, lambda: create(user("Hello"), extra_body={"temperature": 9}))
     assert error.body["type"] == "error" and "temperature" in error.body["error"]["message"], error.body
 
 

@@ -1,4 +1,5 @@
 //! The official clients of OpenAI and Anthropic, over the shipped gateway.
+#![expect(clippy::expect_used, reason = "a panic is the verdict")]
 
 use std::time::Duration;
 

@@ -211,6 +211,20 @@ fn claude_is_reached_in_its_own_api() {
 }
 
 #[test]
+fn a_key_of_claudes_is_tried_with_a_message() {
+    let config = r#"{"provider":{"type":"claude","apiTokens":["k1","k2"],
+        "failover":{"enabled":true,"failureThreshold":1,"healthCheckModel":"h"}}}"#;
+    let mut worker = common::testkit::Worker::<AiProxy>::start(config);
+    worker.play(messages(MSG).property("xds.cluster_name", "vendor").answered(401, &JSON, [b"{}".to_vec()]));
+    worker.pass(std::time::Duration::from_secs(5));
+    let calls = worker.tick(|_| Some(200));
+    let [call] = calls.as_slice() else { panic!("{calls:?}") };
+    assert!(call.headers.contains(&(":path".into(), "/v1/messages".into())), "{:?}", call.headers);
+    let expected = json!({"model":"h","max_tokens":16,"messages":[{"role":"user","content":"who are you?"}]});
+    assert_eq!(value(&call.body), expected);
+}
+
+#[test]
 fn what_a_message_says_finds_its_place() {
     let user = |content: Value| json!([{ "role": "user", "content": content }]);
     assert_eq!(said(&user(json!(null))), user(json!("")));
