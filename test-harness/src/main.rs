@@ -20,7 +20,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "demo", does: "run the shipped gateway with a built-in vendor", run: demo::run },
     Command { name: "bench", does: "measure what the plugins cost", run: bench::run },
     Command { name: "play", does: "play scenario files, all of them if none is named", run: scenario::run },
-    Command { name: "sdk", does: "drive the gateway with the official OpenAI client", run: sdk::run },
+    Command { name: "sdk", does: "drive the gateway with the official clients", run: sdk::run },
     Command { name: "tidy", does: "check the invariants a check can see", run: tidy::run },
     Command { name: "envoy", does: "say which Envoy is used, fetching one if need be", run: envoy::run },
 ];

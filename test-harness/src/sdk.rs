@@ -1,4 +1,4 @@
-//! The official OpenAI client for Python, in a place of its own, driving the shipped gateway.
+//! The official clients for Python of OpenAI and Anthropic, in a place of their own, driving the shipped gateway.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub const CLIENT_KEY: &str = "key-of-the-client";
 /// Short: here nobody watches the stream.
 const PACE: Duration = Duration::from_millis(1);
 /// Would have the client talk to somebody else, or say more than it is told to.
-const OTHER_VARIABLES: [&str; 9] = [
+const OTHER_VARIABLES: [&str; 11] = [
     "ALL_PROXY",
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -25,7 +25,36 @@ const OTHER_VARIABLES: [&str; 9] = [
     "OPENAI_ORG_ID",
     "OPENAI_PROJECT_ID",
     "OPENAI_LOG",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_LOG",
 ];
+
+/// An official client, and the check that it is put through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// OpenAI's.
+    OpenAi,
+    /// Anthropic's, whose API the vendor behind the gateway does not speak.
+    Anthropic,
+}
+
+impl Client {
+    /// The check, and the variables in which the client looks for its server and its key.
+    fn check(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::OpenAi => ("openai_check.py", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+            Self::Anthropic => ("anthropic_check.py", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+        }
+    }
+
+    /// OpenAI's wants to be told the version of the API, too.
+    fn base_url(self, server: SocketAddr) -> String {
+        match self {
+            Self::OpenAi => format!("http://{server}/v1"),
+            Self::Anthropic => format!("http://{server}"),
+        }
+    }
+}
 
 /// Why the check could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +122,7 @@ impl Python {
         for stale in [&inside, &beside] {
             let _ = std::fs::remove_dir_all(stale);
         }
-        announce("installing the OpenAI client for Python into target/tools (once)");
+        announce("installing the OpenAI and Anthropic clients for Python into target/tools (once)");
         let (python, place) = if make_venv(&inside) {
             own.install(&requirements, None)?;
             (own, inside)
@@ -130,12 +159,13 @@ impl Python {
     ///
     /// # Errors
     /// Python cannot be run.
-    pub fn check(&self, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+    pub fn check(&self, client: Client, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+        let (script, base_url, api_key) = client.check();
         let mut command = self.command();
         command
-            .arg(folder().join("openai_check.py"))
-            .env("OPENAI_BASE_URL", format!("http://{server}/v1"))
-            .env("OPENAI_API_KEY", key)
+            .arg(folder().join(script))
+            .env(base_url, client.base_url(server))
+            .env(api_key, key)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null());
         for name in OTHER_VARIABLES {
@@ -174,7 +204,7 @@ impl Python {
     }
 }
 
-/// `harness sdk`: the check against the gateway, or with `--direct` against the vendor behind it, which
+/// `harness sdk`: the checks against the gateway, or with `--direct` OpenAI's against the vendor behind it, which
 /// tells a fault of the check from one of the gateway.
 pub fn run(arguments: &[String]) -> ExitCode {
     let checked = match arguments {
@@ -186,9 +216,10 @@ pub fn run(arguments: &[String]) -> ExitCode {
         }
     };
     match checked {
-        Ok(outcome) => {
-            print!("{}", outcome.text);
-            if outcome.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        Ok(outcomes) => {
+            outcomes.iter().for_each(|outcome| print!("{}", outcome.text));
+            let passed = outcomes.iter().all(|outcome| outcome.passed);
+            if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("cargo harness sdk: {error}");
@@ -197,16 +228,17 @@ pub fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-fn through_the_gateway() -> Result<Outcome, Box<dyn std::error::Error>> {
+fn through_the_gateway() -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
     let python = Python::provide()?;
     let gateway = Gateway::start(&crate::envoy::provide()?, &wanted())?;
-    Ok(python.check(gateway.addr(), CLIENT_KEY)?)
+    let check = |client| python.check(client, gateway.addr(), CLIENT_KEY);
+    Ok(vec![check(Client::OpenAi)?, check(Client::Anthropic)?])
 }
 
-fn direct() -> Result<Outcome, Box<dyn std::error::Error>> {
+fn direct() -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
     let python = Python::provide()?;
     let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace: PACE });
-    Ok(python.check(vendor.addr(), VENDOR_KEY)?)
+    Ok(vec![python.check(Client::OpenAi, vendor.addr(), VENDOR_KEY)?])
 }
 
 /// The gateway the check is run against.

@@ -12,6 +12,7 @@ use common::llm::api::Api;
 use crate::config::Config;
 use crate::failover::{Endpoint, Failover, HealthCheck, Outcome};
 use crate::filter::AiProxy;
+use crate::path::Way;
 use crate::retry;
 use crate::status::is_success;
 
@@ -76,9 +77,14 @@ fn chat(
     endpoint: &Endpoint,
     env: &dyn Env,
 ) -> Result<(Head, Vec<u8>), Fault> {
-    let is_chat = |path: &str| matches!(Api::detect(path), Some((Api::ChatCompletions, _)));
+    let has = |api| {
+        matches!(config.active.as_ref().map(|active| active.paths.way(Some(api))), Some(Way::Mapped(_)))
+    };
+    // Who has no chats is asked for a message.
+    let asks_message = !has(Api::ChatCompletions) && has(Api::AnthropicMessages);
+    let api = if asks_message { Api::AnthropicMessages } else { Api::ChatCompletions };
     let path = path::split(&endpoint.path).0;
-    let path = if is_chat(path) { path } else { "/v1/chat/completions" };
+    let path = if Api::detect(path).is_some_and(|(asked, _)| asked == api) { path } else { api.path() };
     let mut head = Head::from_fields(&[
         (":method", "POST"),
         (":path", path),
@@ -88,6 +94,9 @@ fn chat(
     ]);
     let mut body = br#"{"model":"#.to_vec();
     json::write_string(&mut body, model);
+    if asks_message {
+        body.extend_from_slice(br#","max_tokens":16"#);
+    }
     body.extend_from_slice(br#","messages":[{"role":"user","content":"#);
     json::write_string(&mut body, QUESTION);
     body.extend_from_slice(b"}]}");
@@ -104,7 +113,7 @@ fn chat(
         }
     }
     if let Some(active) = &config.active {
-        active.credentials.apply(cx.head, active.auth(Some(Api::ChatCompletions)), place)?;
+        active.credentials.apply(cx.head, active.auth(Some(api)), place)?;
     }
     Ok((head, body))
 }

@@ -2,7 +2,7 @@
 //! specification by their numbers, and streams as vendors send them. In `fixtures/bridge`, `<stream>.sse` is the
 //! vendor's and `<stream>.message.sse` the client's, the same however the vendor's is cut.
 //! `UPDATE=1 cargo test -p ai-proxy --test bridge` writes what clients get.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is the verdict")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
 use std::path::PathBuf;
 
@@ -208,6 +208,24 @@ fn claude_is_reached_in_its_own_api() {
     let models =
         play(&config, Script::request("GET", "/v1/models?limit=2").answered(200, &JSON, [b"{}".to_vec()]));
     assert_eq!(models.sent().header(":path").as_deref(), Some("/v1/models?limit=2"));
+}
+
+#[test]
+fn a_key_of_claudes_is_tried_with_a_message() {
+    let config = r#"{"provider":{"type":"claude","apiTokens":["k1","k2"],
+        "failover":{"enabled":true,"failureThreshold":1,"healthCheckModel":"h"}}}"#;
+    let mut worker = common::testkit::Worker::<AiProxy>::start(config);
+    let _ = worker.play(messages(MSG).property("xds.cluster_name", "vendor").answered(
+        401,
+        &JSON,
+        [b"{}".to_vec()],
+    ));
+    worker.pass(std::time::Duration::from_secs(5));
+    let calls = worker.tick(|_| Some(200));
+    let [call] = calls.as_slice() else { panic!("{calls:?}") };
+    assert!(call.headers.contains(&(":path".into(), "/v1/messages".into())), "{:?}", call.headers);
+    let expected = json!({"model":"h","max_tokens":16,"messages":[{"role":"user","content":"who are you?"}]});
+    assert_eq!(value(&call.body), expected);
 }
 
 #[test]
@@ -489,14 +507,14 @@ fn holds_together(name: &str, text: &str) {
         assert_eq!(kind, format!("event: {}", data["type"].as_str().unwrap()), "{name}");
         assert!(!ended, "{name}: {event}");
         match data["type"].as_str().unwrap() {
-            "message_start" => begun = !std::mem::replace(&mut begun, true),
+            "message_start" => assert!(!std::mem::replace(&mut begun, true), "{name}"),
             "content_block_start" => {
                 assert_eq!(data["index"], next, "{name}");
                 open.push(next);
                 next += 1;
             }
             "content_block_delta" => {
-                assert!(open.contains(&data["index"].as_i64().unwrap()), "{name}: {event}")
+                assert!(open.contains(&data["index"].as_i64().unwrap()), "{name}: {event}");
             }
             "content_block_stop" => {
                 let at = open.iter().position(|block| data["index"] == *block);

@@ -552,7 +552,8 @@ fn w55_a_consumer_stays_with_its_key_and_moves_only_when_that_is_out_of_use() {
     );
     let worker = Worker::<AiProxy>::start(&config);
     let sent = |path: &str, seed: u64, code: u16| {
-        let script = Script::post(path, r#"{"model":"m","input":"x"}"#).header("x-mse-consumer", "alice");
+        let script = Script::post(path, r#"{"model":"m","input":"x","messages":[]}"#)
+            .header("x-mse-consumer", "alice");
         worker.play(answered(script.random(seed), code)).sent().header("authorization").unwrap()
     };
     for seed in 0..4 {

@@ -194,13 +194,13 @@ fn the_gate_is_the_same_for_every_method() {
     }
     path("unknown", &groq, Script::request("DELETE", "/v1/zzz"), "/v1/zzz");
     path("passed on", &groq, post("/v1/moderations"), "/v1/moderations");
-    assert_eq!(status("Anthropic", &groq, post("/v1/messages")), 404);
+    assert_eq!(status("Anthropic", &groq, post("/v1/complete")), 404);
     path("original", &provider("groq", r#","protocol":"original""#), get("/v1/files"), "/v1/files");
 }
 
 #[test]
 fn a_refusal_has_the_shape_that_the_client_reads() {
-    let played = play(&provider("groq", ""), post("/v1/messages"));
+    let played = play(&provider("groq", ""), post("/v1/complete"));
     let error: serde_json::Value = serde_json::from_slice(&played.replied().body).unwrap();
     assert_eq!((&error["type"], &error["error"]["type"]), (&"error".into(), &"not_found_error".into()));
     assert!(!error.to_string().contains("groq"), "{error}");
@@ -282,7 +282,7 @@ fn bodies_that_are_not_json_pass_unread() {
 #[test]
 fn a_body_over_the_limit_is_refused_at_its_head() {
     let config = r#"{"maxBodyBytes":20,"provider":{"type":"openai","apiTokens":["k"]}}"#;
-    let large = Script::request("POST", "/v1/messages")
+    let large = Script::request("POST", "/v1/batches")
         .header("content-type", "application/json")
         .header("content-length", "21")
         .chunks([vec![b' '; 21]]);

@@ -29,7 +29,6 @@ pub(crate) fn edit(answers: Answers, pair: Option<Pair>, text: &[u8]) -> Result<
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what a result is mapped with")]
 fn invalid(_: JsonError) -> Fault {
     Fault::upstream("invalid_upstream_response", "the upstream's answer is not valid JSON")
 }

@@ -34,10 +34,10 @@ impl Pair {
         }
     }
 
-    /// Headers that tell the vendor of the client's API only.
+    /// Headers that tell the vendor of the client's API only; keys are removed anyway.
     pub(crate) fn headers(self) -> &'static [&'static str] {
         match self {
-            Self::AnthropicOverOpenAi => &["anthropic-version", "anthropic-beta", "x-api-key"],
+            Self::AnthropicOverOpenAi => &["anthropic-version", "anthropic-beta"],
         }
     }
 }
