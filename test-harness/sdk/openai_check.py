@@ -5,29 +5,19 @@ gateway does not know. Prints `ok <name>` for each check; the exit status is 0 i
 """
 
 import asyncio
-import inspect
 import json
 import math
 import sys
-import traceback
 
 import openai
+
+import checks
+from checks import check, user
 
 CHAT = "gpt-4o-mini"
 EMBEDDING = "text-embedding-3-small"
 
 CLIENT = openai.OpenAI(max_retries=0, timeout=20)
-CHECKS = []
-
-
-def check(function):
-    """Adds a check; its name is the function's."""
-    CHECKS.append(function)
-    return function
-
-
-def user(text):
-    return [{"role": "user", "content": text}]
 
 
 def tool(name, **properties):
@@ -43,13 +33,7 @@ TOOLS = [tool("get_weather", city="string"), tool("get_time", city="string", exa
 
 
 def raises(kind, call):
-    """The exception of just this kind that the call ends in."""
-    try:
-        answer = call()
-    except openai.OpenAIError as error:
-        assert type(error) is kind, f"expected {kind.__name__}, got {error!r}"
-        return error
-    raise AssertionError(f"expected {kind.__name__}, got {answer!r}")
+    return checks.raises(openai.OpenAIError, kind, call)
 
 
 def assembled(chunks):
@@ -289,19 +273,5 @@ async def async_client():
         assert all(text in answer for text, answer in zip(texts, answers, strict=True)), answers
 
 
-def main():
-    failed = 0
-    for function in CHECKS:
-        try:
-            asyncio.run(function()) if inspect.iscoroutinefunction(function) else function()
-        except Exception:
-            failed += 1
-            print(f"FAILED {function.__name__}\n{traceback.format_exc()}", flush=True)
-        else:
-            print(f"ok {function.__name__}", flush=True)
-    print(f"openai {openai.__version__}: {len(CHECKS) - failed} of {len(CHECKS)} checks passed", flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run(openai))
