@@ -18,7 +18,7 @@ mod write;
 
 pub use object::{Kind, Object, Raw, object, object_watching, value};
 pub use patch::Patch;
-pub use path::Path;
+pub use path::{Path, path_names};
 pub use query::{Query, QueryError};
 pub use scan::JsonError;
 pub use skim::{Skim, Skimmer, Want};

@@ -12,20 +12,10 @@ pub struct Path {
 }
 
 impl Path {
-    /// Reads a path: dots stand between names, and a backslash takes the next character as it is.
+    /// Reads a path, as [`path_names`] does.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let mut names = vec![String::new()];
-        let mut chars = text.chars();
-        while let Some(char) = chars.next() {
-            match (char, names.last_mut()) {
-                ('.', _) => names.push(String::new()),
-                ('\\', Some(name)) => name.extend(chars.next()),
-                (char, Some(name)) => name.push(char),
-                (_, None) => {}
-            }
-        }
-        let mut names = names.into_iter();
+        let mut names = path_names(text).into_iter();
         Self { first: names.next().unwrap_or_default(), rest: names.collect() }
     }
 
@@ -45,6 +35,23 @@ impl Path {
     pub fn set(&self, patch: &mut Patch<'_>, object: &Object<'_>, with: &[u8]) {
         set(&self.first, &self.rest, patch, object, with);
     }
+}
+
+/// The names in a path: dots stand between them, and a backslash takes the next character as it is. There is always
+/// one, if an empty one.
+#[must_use]
+pub fn path_names(path: &str) -> Vec<String> {
+    let mut names = vec![String::new()];
+    let mut chars = path.chars();
+    while let Some(char) = chars.next() {
+        match (char, names.last_mut()) {
+            ('.', _) => names.push(String::new()),
+            ('\\', Some(name)) => name.extend(chars.next()),
+            (char, Some(name)) => name.push(char),
+            (_, None) => {}
+        }
+    }
+    names
 }
 
 fn set(name: &str, rest: &[String], patch: &mut Patch<'_>, object: &Object<'_>, with: &[u8]) {

@@ -116,17 +116,7 @@ pub(crate) struct Redaction(Vec<String>);
 impl Redaction {
     /// Names with dots between them; `#` is each element of an array.
     pub(crate) fn parse(path: &str) -> Self {
-        let mut names = vec![String::new()];
-        let mut chars = path.chars();
-        while let Some(char) = chars.next() {
-            match (char, names.last_mut()) {
-                ('.', _) => names.push(String::new()),
-                ('\\', Some(name)) => name.extend(chars.next()),
-                (char, Some(name)) => name.push(char),
-                (_, None) => {}
-            }
-        }
-        Self(names)
+        Self(json::path_names(path))
     }
 
     fn applied(&self, text: Vec<u8>) -> Vec<u8> {
