@@ -100,7 +100,11 @@ pub(crate) fn edit_settings(text: &[u8], active: &ActiveProvider) -> Applied {
     active.custom_settings.apply(text).unwrap_or_default()
 }
 
-fn edit_for_vendor(
+/// The same without the configuration's own settings.
+///
+/// # Errors
+/// The body is no JSON object.
+pub(crate) fn edit_for_vendor(
     text: &[u8],
     api: Api,
     active: &ActiveProvider,

@@ -18,7 +18,7 @@ use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
 use crate::retry::{Retry, RetrySettings};
-use crate::translate::Pair;
+use crate::translate::{Pair, Talk};
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
@@ -57,7 +57,7 @@ pub(crate) struct ActiveProvider {
     pub(crate) conversation: Conversation,
     pub(crate) answers: Answers,
     /// The client's APIs that are carried over another one of the vendor's.
-    carried: Option<Pair>,
+    carried: Vec<Pair>,
     /// The upstream's errors pass as they came, in whatever form the client knows them.
     pub(crate) passes_errors: bool,
     /// Answers to chats have to be looked at.
@@ -271,7 +271,8 @@ impl ActiveProvider {
 
     /// How a request for this API is carried over another one, if the vendor lacks it and has the other.
     pub(crate) fn carries(&self, api: Option<Api>) -> Option<Pair> {
-        self.carried.filter(|pair| api.and_then(Pair::for_client) == Some(*pair))
+        let talk = Talk::of(api?)?;
+        self.carried.iter().copied().find(|pair| pair.client == talk)
     }
 
     fn load(
@@ -357,11 +358,12 @@ impl ActiveProvider {
             reasoning: settings.reasoning_content_mode,
             promotes: settings.promote_thinking_on_empty || settings.hiclaw_mode,
         };
-        let carried = Pair::for_client(Api::AnthropicMessages).filter(|pair| {
-            protocol == Protocol::OpenAi
-                && provider.edits(pair.vendors())
-                && paths.may_carry(Api::AnthropicMessages, pair.vendors())
-        });
+        let carried = match protocol {
+            Protocol::OpenAi => {
+                Pair::all(|client, vendor| provider.edits(vendor) && paths.may_carry(client, vendor))
+            }
+            Protocol::Original => Vec::new(),
+        };
         let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
         Ok(Self {
             reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Section};
 use common::filter::{
@@ -22,8 +22,7 @@ use crate::credential::OriginalAuth;
 use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
 use crate::status::is_success;
-use crate::translate::anthropic_over_openai::MessageStream;
-use crate::translate::{Pair, anthropic_over_openai};
+use crate::translate::{Carried, Pair, Stamp, Talk, vendor_error};
 use crate::{body, form, health};
 
 const ORIGINAL_HOST: &str = "x-envoy-original-host";
@@ -33,6 +32,9 @@ const PINNED_CLUSTER: &str = "x-ai-pinned-cluster";
 /// Read by patched Envoys only; harmless on others.
 const FIRST_BYTE_TIMEOUT: &str = "x-envoy-upstream-rq-first-byte-timeout-ms";
 
+/// Tells the client what it asked for and the vendor was not told, as names of request members.
+const DROPPED: &str = "x-ai-proxy-dropped";
+
 /// Counts the events of rewritten streams that were left out because they could not be read.
 const UNREADABLE: &str = "ai_proxy_unreadable_events";
 
@@ -41,8 +43,10 @@ pub struct AiProxy {
     config: Rc<Config>,
     /// `None`: the path names none.
     api: Option<Api>,
-    /// The client's API is another, and this one stands in for it.
+    /// The client speaks another API than the vendor is asked in.
     pair: Option<Pair>,
+    /// How that is done, once the request has come.
+    carried: Option<Box<Carried>>,
     reads: Reads,
     /// There if it matters how the exchange ends.
     keys: Option<Box<Keys>>,
@@ -155,10 +159,21 @@ impl Filter for AiProxy {
             Reads::Form if passes && !keeps => RequestBody::Chunks,
             _ => RequestBody::Whole { limit },
         };
-        let reads_answer = (active.reads_answers || pair.is_some()) && api == Some(Api::ChatCompletions);
+        let reads_answer = pair.is_some() || (active.reads_answers && api == Some(Api::ChatCompletions));
         let response = reads_answer || keys.is_some();
         let config = Rc::clone(config);
-        let filter = Self { config, api, pair, reads, keys, waiting: None, form, reads_answer, stream: None };
+        let filter = Self {
+            config,
+            api,
+            pair,
+            carried: None,
+            reads,
+            keys,
+            waiting: None,
+            form,
+            reads_answer,
+            stream: None,
+        };
         Ok(Start::Run { filter, body, response })
     }
 
@@ -168,7 +183,7 @@ impl Filter for AiProxy {
             Reads::Form => self.edit_form(cx, &body)?,
             Reads::Json | Reads::Settings => self.edit(cx, &body)?,
         };
-        if self.keys.is_none() && self.context().is_none() {
+        if self.keys.is_none() && self.pair.is_none() && self.context().is_none() {
             return Ok(flow);
         }
         let (body, is_edited) = match flow {
@@ -176,9 +191,9 @@ impl Filter for AiProxy {
             Flow::Send(edited) => (edited, true),
             flow => return Ok(flow),
         };
-        let Some(context) = self.context() else { return Ok(self.leave(body, is_edited)) };
+        let Some(context) = self.context() else { return self.leave(cx, body, is_edited) };
         match context.message(cx.env) {
-            Some(message) => Ok(self.leave_with(body, &message)),
+            Some(message) => self.leave_with(cx, body, &message),
             None => {
                 let (waiting, callout) = context.fetch(cx, body);
                 self.waiting = Some(waiting);
@@ -192,7 +207,7 @@ impl Filter for AiProxy {
             return Err(Fault::internal("nothing waits for this answer"));
         };
         match context.fetched(cx, waiting, answer)? {
-            Fetched::Message(body, message) => Ok(self.leave_with(body, &message)),
+            Fetched::Message(body, message) => self.leave_with(cx, body, &message),
             Fetched::Again(waiting, callout) => {
                 self.waiting = Some(waiting);
                 Ok(Flow::Call(callout))
@@ -240,13 +255,14 @@ impl Filter for AiProxy {
 
     fn response_body(&mut self, cx: &mut ResponseCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
         let Some(active) = &self.config.active else { return Ok(Flow::Pass) };
-        let Some(pair) = self.pair else { return answer::edit(active.answers, None, &body) };
+        let (Some(pair), Some(carried)) = (self.pair, &self.carried) else {
+            return answer::edit(active.answers, &body);
+        };
         let status = cx.status();
         let flow = if is_success(status) {
-            answer::edit(active.answers, Some(pair), &body)?
+            answer::translate(active.answers, carried, pair.dialect(), &body)?
         } else {
-            let Pair::AnthropicOverOpenAi = pair;
-            Flow::Send(anthropic_over_openai::error(status, &body))
+            Flow::Send(vendor_error::body(pair.dialect(), status, &body))
         };
         cx.head.set("content-type", "application/json");
         Ok(flow)
@@ -275,6 +291,9 @@ impl Filter for AiProxy {
 impl AiProxy {
     /// What becomes of the body of the response that the client gets.
     fn wanted(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
+        if let Some(dropped) = self.carried.as_ref().and_then(|carried| carried.dropped()) {
+            cx.head.set(DROPPED, dropped);
+        }
         let Some(active) = self.config.active.as_ref().filter(|_| self.reads_answer) else {
             return Ok(ResponseBody::Pass);
         };
@@ -287,8 +306,8 @@ impl AiProxy {
             },
         };
         if form == Form::Events {
-            let message = self.pair.map(|Pair::AnthropicOverOpenAi| MessageStream::new());
-            self.stream = Some(Box::new(ChatStream::new(active.answers, message)));
+            let (back, front) = self.carried.as_ref().map_or((None, None), |carried| carried.streams());
+            self.stream = Some(Box::new(ChatStream::new(active.answers, back, front)));
         }
         Ok(form.body(limit))
     }
@@ -305,35 +324,62 @@ impl AiProxy {
     /// The context of this request, if it has one.
     fn context(&self) -> Option<&Context> {
         let active = self.config.active.as_ref()?;
-        let has_one = self.reads == Reads::Json && self.api == Some(Api::ChatCompletions);
-        active.context.as_ref().filter(|_| has_one)
+        let is_chat = self.pair.is_some() || self.api == Some(Api::ChatCompletions);
+        active.context.as_ref().filter(|_| self.reads == Reads::Json && is_chat)
     }
 
-    fn leave_with(&mut self, body: Vec<u8>, message: &[u8]) -> Flow {
+    fn leave_with(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>, message: &[u8]) -> Result<Flow, Fault> {
         let body = context::insert(&body, message).unwrap_or(body);
-        self.leave(body, true)
+        self.leave(cx, body, true)
     }
 
-    /// The body as it goes upstream.
-    fn leave(&mut self, body: Vec<u8>, is_edited: bool) -> Flow {
+    /// The body as it goes upstream. Until here a conversation is a chat, whoever speaks what.
+    fn leave(
+        &mut self,
+        cx: &mut RequestCx<'_>,
+        mut body: Vec<u8>,
+        mut is_edited: bool,
+    ) -> Result<Flow, Fault> {
+        if let (Some(carried), Some(active)) = (&mut self.carried, &self.config.active)
+            && let Some(vendors) = carried.to_vendor(&body)?
+        {
+            // The configuration's own settings are put as the vendor knows them.
+            let applied = body::edit_settings(&vendors, active);
+            report_misfit(cx.env, applied.misfit.as_deref());
+            (body, is_edited) = (applied.body.unwrap_or(vendors), true);
+        }
         if let Some(keys) = &mut self.keys {
             keys.keep(&body);
         }
-        if is_edited { Flow::Send(body) } else { Flow::Pass }
+        Ok(if is_edited { Flow::Send(body) } else { Flow::Pass })
     }
 
-    /// Makes the request fit the vendor.
-    pub(crate) fn edit(&self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
+    /// The body of a request of our own, as it goes upstream. It has no context.
+    pub(crate) fn probe(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
+        match self.edit(cx, body)? {
+            Flow::Pass => self.leave(cx, body.to_vec(), false),
+            Flow::Send(edited) => self.leave(cx, edited, true),
+            flow => Ok(flow),
+        }
+    }
+
+    /// Makes the request fit the vendor, but for its API.
+    fn edit(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
         let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
-        let Some(Pair::AnthropicOverOpenAi) = self.pair else { return self.fit(cx, active, api, body) };
-        let chat = anthropic_over_openai::request(body, active.profile.manner)?;
-        Ok(match self.fit(cx, active, api, &chat)? {
-            Flow::Pass => Flow::Send(chat),
-            flow => flow,
+        let Some(pair) = self.pair else { return self.fit(cx, active, api, body) };
+        let created = cx.env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let stamp = Stamp { created, seed: cx.env.random() };
+        let mut carried = Box::new(Carried::new(pair, stamp));
+        let chat = carried.to_chat(body, active.profile.manner)?;
+        let flow = self.fit(cx, active, Api::ChatCompletions, chat.as_deref().unwrap_or(body))?;
+        self.carried = Some(carried);
+        Ok(match (flow, chat) {
+            (Flow::Pass, Some(chat)) => Flow::Send(chat),
+            (flow, _) => flow,
         })
     }
 
-    /// The same in the API that the vendor is asked for.
+    /// The same in the API that the vendor is asked for, or in the one that becomes it.
     fn fit(
         &self,
         cx: &mut RequestCx<'_>,
@@ -351,7 +397,11 @@ impl AiProxy {
             return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
         }
         let way = active.paths.way(self.api);
-        let edited = body::edit(body, api, active, way.names_model())?;
+        let edited = if self.pair.is_some_and(|pair| pair.vendor != Talk::Chat) {
+            body::edit_for_vendor(body, api, active, way.names_model())?
+        } else {
+            body::edit(body, api, active, way.names_model())?
+        };
         report_misfit(cx.env, edited.misfit.as_deref());
         if edited.streams {
             if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
@@ -437,7 +487,7 @@ impl<'h> Addressed<'h> {
     /// Goes on as a request for the API that stands in for the client's. The query is the client's API's own.
     fn carry(&mut self, pair: Option<Pair>) {
         if let Some(pair) = pair {
-            (self.api, self.query) = (Some(pair.vendors()), None);
+            (self.api, self.query) = (Some(pair.vendor.api()), None);
         }
     }
 

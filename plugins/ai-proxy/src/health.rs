@@ -101,12 +101,12 @@ fn chat(
     json::write_string(&mut body, QUESTION);
     body.extend_from_slice(b"}]}");
     let mut cx = RequestCx { head: &mut head, has_body: true, env };
-    let (filter, wanted) = match AiProxy::start(config, &mut cx)? {
+    let (mut filter, wanted) = match AiProxy::start(config, &mut cx)? {
         Start::Run { filter, body, .. } => (filter, body),
         Start::Inactive | Start::Reply(_) => return Err(Fault::internal("the chat does not go upstream")),
     };
     if matches!(wanted, RequestBody::Whole { .. }) {
-        match filter.edit(&mut cx, &body)? {
+        match filter.probe(&mut cx, &body)? {
             Flow::Pass => {}
             Flow::Send(edited) => body = edited,
             Flow::Call(_) | Flow::Reply(_) => return Err(Fault::internal("the chat does not go upstream")),

@@ -13,11 +13,11 @@ use common::http::{Fault, LocalReply};
 use common::json::{Kind, Object, Raw};
 
 use crate::provider::Provider;
-use crate::translate::{Pair, anthropic_over_openai};
+use crate::translate::{Pair, vendor_error};
 
 pub(crate) use reasoning::Mode;
 pub(crate) use stream::ChatStream;
-pub(crate) use whole::edit;
+pub(crate) use whole::{edit, translate};
 
 /// What a configuration does to the answers of its vendor.
 #[derive(Debug, Default, Clone, Copy)]
@@ -82,12 +82,8 @@ impl Answers {
                 return Ok(Translated::As(Form::Whole));
             }
             // Nothing can be read of it but the status.
-            let Pair::AnthropicOverOpenAi = pair;
-            let mut reply = LocalReply::json(
-                cx.status(),
-                anthropic_over_openai::error(cx.status(), b""),
-                "unreadable_upstream_error",
-            );
+            let body = vendor_error::body(pair.dialect(), cx.status(), b"");
+            let mut reply = LocalReply::json(cx.status(), body, "unreadable_upstream_error");
             let after = cx.head.get_str("retry-after").map(|after| ("retry-after", after.to_owned()));
             reply.headers.extend(after);
             return Ok(Translated::Reply(reply));
@@ -134,7 +130,7 @@ impl Setting for Mode {
 }
 
 /// An error that a vendor sends with status 200, in a whole answer or as an event.
-fn vendor_error<'a>(body: &Object<'a>) -> Option<Raw<'a>> {
+fn error_of<'a>(body: &Object<'a>) -> Option<Raw<'a>> {
     body.get("error").filter(|error| !is_blank(*error))
 }
 

@@ -6,9 +6,9 @@ use common::llm::dialect::Dialect;
 use common::llm::error;
 
 use super::reasoning::{self, CLOSE, Mode, NAMES, OPEN, Said};
-use super::{Answers, is_blank, vendor_error};
+use super::{Answers, error_of, is_blank};
 use crate::provider::Provider;
-use crate::translate::anthropic_over_openai::MessageStream;
+use crate::translate::{ClientStream, VendorStream};
 
 /// The largest event that is read; streams of images have large ones.
 const MAX_EVENT: usize = 16 << 20;
@@ -21,14 +21,16 @@ const MAX_CHOICES: usize = 128;
 pub(crate) struct ChatStream {
     decoder: Decoder,
     events: Events,
-    /// What the client gets instead of chunks, if it speaks another dialect.
-    message: Option<MessageStream>,
+    /// Makes chunks of what the vendor sends, if it sends others.
+    back: Option<Box<dyn VendorStream>>,
+    /// What the client gets instead of chunks, if it speaks another API.
+    front: Option<Box<dyn ClientStream>>,
 }
 
 /// Where events go.
 struct Outlet<'a> {
     bytes: &'a mut Vec<u8>,
-    message: Option<&'a mut MessageStream>,
+    front: Option<&'a mut (dyn ClientStream + 'static)>,
 }
 
 struct Events {
@@ -74,8 +76,12 @@ struct Envelope {
 }
 
 impl ChatStream {
-    /// `message`: the client speaks another dialect.
-    pub(crate) fn new(answers: Answers, message: Option<MessageStream>) -> Self {
+    /// `back`: the vendor sends no chunks. `front`: the client speaks another API.
+    pub(crate) fn new(
+        answers: Answers,
+        back: Option<Box<dyn VendorStream>>,
+        front: Option<Box<dyn ClientStream>>,
+    ) -> Self {
         let events = Events {
             answers,
             choices: Vec::new(),
@@ -84,7 +90,7 @@ impl ChatStream {
             room: MAX_HELD,
             unreadable: 0,
         };
-        Self { decoder: Decoder::new(MAX_EVENT), events, message }
+        Self { decoder: Decoder::new(MAX_EVENT), events, back, front }
     }
 
     /// Takes the next piece of the stream. `end`: it ends here.
@@ -92,8 +98,13 @@ impl ChatStream {
         if self.events.stage == Stage::Done {
             return;
         }
-        let out = &mut Outlet { bytes: out, message: self.message.as_mut() };
-        let pushed = self.decoder.push(piece, &mut |event| self.events.event(provider, event, out));
+        let out = &mut Outlet { bytes: out, front: self.front.as_deref_mut() };
+        let (events, back) = (&mut self.events, &mut self.back);
+        let mut take = |event: &Event| match back {
+            None => events.event(provider, event, out),
+            Some(back) => events.vendor_event(provider, event, back.as_mut(), out),
+        };
+        let pushed = self.decoder.push(piece, &mut take);
         if let Err(error) = pushed {
             self.events.fail(
                 "event_too_large",
@@ -101,7 +112,7 @@ impl ChatStream {
                 out,
             );
         } else if end {
-            self.decoder.finish(&mut |event| self.events.event(provider, event, out));
+            self.decoder.finish(&mut take);
             self.events.end(out);
         }
     }
@@ -113,6 +124,32 @@ impl ChatStream {
 }
 
 impl Events {
+    /// Takes an event of a vendor that sends no chunks.
+    fn vendor_event(
+        &mut self,
+        provider: &dyn Provider,
+        event: &Event,
+        back: &mut dyn VendorStream,
+        out: &mut Outlet<'_>,
+    ) {
+        if self.stage == Stage::Done {
+            return;
+        }
+        if event.data.is_none() {
+            return out.comment(event);
+        }
+        let ends = back.event(event, &mut |chunk| {
+            if self.stage != Stage::Done {
+                // Nothing of the vendor's event but its data is of use to anyone.
+                let event = Event { data: Some(chunk.to_vec()), ..Event::default() };
+                self.event(provider, &event, out);
+            }
+        });
+        if ends && self.stage != Stage::Done {
+            self.end(out);
+        }
+    }
+
     fn event(&mut self, provider: &dyn Provider, event: &Event, out: &mut Outlet<'_>) {
         if self.stage == Stage::Done {
             return;
@@ -127,7 +164,7 @@ impl Events {
         match json::object(data) {
             Ok(chunk) => self.chunk(provider, event, data, &chunk, out),
             // Vendors cut characters in two; what has no thinking in it has nothing to hide.
-            Err(_) if out.message.is_some() => self.unreadable += 1,
+            Err(_) if out.front.is_some() => self.unreadable += 1,
             Err(JsonError::NotUtf8 { .. }) if !names_reasoning(data) => sse::forward(out.bytes, event),
             Err(_) if self.answers.edits_text() => self.unreadable += 1,
             Err(_) => sse::forward(out.bytes, event),
@@ -142,7 +179,7 @@ impl Events {
         chunk: &Object<'_>,
         out: &mut Outlet<'_>,
     ) {
-        if vendor_error(chunk).is_some() {
+        if error_of(chunk).is_some() {
             self.stage = Stage::Settled;
             return out.vendor_error(event, data, chunk);
         }
@@ -268,7 +305,7 @@ impl Events {
 impl Outlet<'_> {
     /// Comments keep connections open.
     fn comment(&mut self, event: &Event) {
-        match (&self.message, &event.comment) {
+        match (&self.front, &event.comment) {
             (None, _) => sse::forward(self.bytes, event),
             (Some(_), Some(_)) => {
                 let comment = event.comment.clone();
@@ -279,48 +316,48 @@ impl Outlet<'_> {
     }
 
     fn chunk(&mut self, event: &Event, chunk: &Object<'_>, patch: Patch<'_>) {
-        match (&mut self.message, patch.is_empty()) {
+        match (&mut self.front, patch.is_empty()) {
             (None, true) => sse::forward(self.bytes, event),
             (None, false) => sse::rewrite(self.bytes, event, &patch.finish()),
-            (Some(message), true) => message.chunk(chunk, self.bytes),
-            (Some(message), false) => {
+            (Some(front), true) => front.chunk(chunk, self.bytes),
+            (Some(front), false) => {
                 if let Ok(chunk) = json::object(&patch.finish()) {
-                    message.chunk(&chunk, self.bytes);
+                    front.chunk(&chunk, self.bytes);
                 }
             }
         }
     }
 
     fn vendor_error(&mut self, event: &Event, data: &[u8], chunk: &Object<'_>) {
-        match &mut self.message {
+        match &mut self.front {
             None => sse::forward(self.bytes, event),
-            Some(message) => message.vendor_error(chunk, data, self.bytes),
+            Some(front) => front.vendor_error(chunk, data, self.bytes),
         }
     }
 
     /// Content of our own, in pieces as they stand inside a JSON string.
     fn say(&mut self, envelope: &Envelope, index: u64, content: &[&[u8]]) {
-        match &mut self.message {
+        match &mut self.front {
             None => envelope.write(self.bytes, index, content),
-            Some(message) if index == 0 => message.say(content, self.bytes),
+            Some(front) if index == 0 => front.say(content, self.bytes),
             Some(_) => {}
         }
     }
 
     fn done(&mut self) {
-        match &mut self.message {
+        match &mut self.front {
             None => sse::write_done(self.bytes),
-            Some(message) => message.done(self.bytes),
+            Some(front) => front.done(self.bytes),
         }
     }
 
     fn fail(&mut self, code: &str, words: &str) {
-        match &mut self.message {
+        match &mut self.front {
             None => {
                 sse::write(self.bytes, None, &error::body(Dialect::OpenAi, 502, code, words));
                 sse::write_done(self.bytes);
             }
-            Some(message) => message.fail(502, words, self.bytes),
+            Some(front) => front.fail(502, words, self.bytes),
         }
     }
 }

@@ -7,37 +7,49 @@ use common::llm::dialect::Dialect;
 use common::llm::error;
 
 use super::reasoning::{self, CLOSE, Mode, OPEN, Said};
-use super::{Answers, vendor_error};
-use crate::translate::Pair;
-use crate::translate::anthropic_over_openai::response;
+use super::{Answers, error_of};
+use crate::translate::Carried;
 
 /// More of a vendor's message than this is no help to a client.
 const MAX_MESSAGE: usize = 2 << 10;
 
-/// Edits a whole chat completion, and gives it the form that its client knows.
+/// Edits a whole chat completion.
 ///
 /// # Errors
-/// It is no JSON object, so that nothing can be hidden in it, promoted or translated.
-pub(crate) fn edit(answers: Answers, pair: Option<Pair>, text: &[u8]) -> Result<Flow, Fault> {
-    let edited = edit_chat(answers, pair, text)?;
-    match (pair, edited) {
-        (Some(Pair::AnthropicOverOpenAi), Flow::Pass) => response(text).map(Flow::Send).map_err(invalid),
-        (Some(Pair::AnthropicOverOpenAi), Flow::Send(text)) => {
-            response(&text).map(Flow::Send).map_err(invalid)
-        }
-        (_, edited) => Ok(edited),
-    }
+/// It is no JSON object, so that nothing can be hidden in it or promoted.
+pub(crate) fn edit(answers: Answers, text: &[u8]) -> Result<Flow, Fault> {
+    edit_chat(answers, Dialect::OpenAi, text)
+}
+
+/// The same with a vendor's answer that has to become a chat completion first, or another answer after.
+///
+/// # Errors
+/// It is no JSON object.
+pub(crate) fn translate(
+    answers: Answers,
+    carried: &Carried,
+    dialect: Dialect,
+    text: &[u8],
+) -> Result<Flow, Fault> {
+    let chat = carried.chat(text).map_err(invalid)?;
+    let chat = match edit_chat(answers, dialect, chat.as_deref().unwrap_or(text))? {
+        Flow::Pass => chat,
+        Flow::Send(edited) => Some(edited),
+        flow => return Ok(flow),
+    };
+    let answer = carried.answer(chat.as_deref().unwrap_or(text)).map_err(invalid)?;
+    Ok(answer.or(chat).map_or(Flow::Pass, Flow::Send))
 }
 
 fn invalid(_: JsonError) -> Fault {
     Fault::upstream("invalid_upstream_response", "the upstream's answer is not valid JSON")
 }
 
-fn edit_chat(answers: Answers, pair: Option<Pair>, text: &[u8]) -> Result<Flow, Fault> {
+fn edit_chat(answers: Answers, dialect: Dialect, text: &[u8]) -> Result<Flow, Fault> {
     let body = json::object(text).map_err(invalid)?;
     let choices = body.get("choices").and_then(|choices| choices.elements());
-    if let (None, Some(error)) = (&choices, vendor_error(&body)) {
-        return Ok(Flow::Reply(refusal(error, pair.map_or(Dialect::OpenAi, Pair::dialect))));
+    if let (None, Some(error)) = (&choices, error_of(&body)) {
+        return Ok(Flow::Reply(refusal(error, dialect)));
     }
     let mut patch = Patch::new(text);
     for choice in choices.into_iter().flatten().filter_map(|choice| choice.object()) {
@@ -89,7 +101,7 @@ mod tests {
 
     fn check(answers: Answers, message: &str, expected: &str) {
         let text = |message: &str| format!(r#"{{"choices":[{{"index":0,"message":{message}}}],"x":1.0}}"#);
-        let edited = match edit(answers, None, text(message).as_bytes()).unwrap() {
+        let edited = match edit(answers, text(message).as_bytes()).unwrap() {
             Flow::Pass => text(message),
             Flow::Send(body) => String::from_utf8(body).unwrap(),
             other => panic!("{other:?}"),
@@ -128,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_error_with_status_200_becomes_one() {
-        let reply = |text: &str| match edit(with(Mode::Ignore, false), None, text.as_bytes()).unwrap() {
+        let reply = |text: &str| match edit(with(Mode::Ignore, false), text.as_bytes()).unwrap() {
             Flow::Reply(reply) => (reply.status, String::from_utf8(reply.body).unwrap()),
             other => panic!("{other:?}"),
         };
@@ -137,9 +149,8 @@ mod tests {
         assert!(body.contains(r#""message":"no quota""#) && body.contains(r#""code":"q""#), "{body}");
         assert!(reply(r#"{"error":"oops"}"#).1.contains("oops"));
         assert!(reply(r#"{"error":{"code":7}}"#).1.contains("upstream_error"));
-        let passes =
-            |text: &str| matches!(edit(with(Mode::Ignore, false), None, text.as_bytes()), Ok(Flow::Pass));
+        let passes = |text: &str| matches!(edit(with(Mode::Ignore, false), text.as_bytes()), Ok(Flow::Pass));
         assert!(passes(r#"{"error":null,"choices":[]}"#) && passes(r#"{"choices":[],"error":{"a":1}}"#));
-        assert_eq!(edit(with(Mode::Ignore, false), None, b"oops").unwrap_err().status, 502);
+        assert_eq!(edit(with(Mode::Ignore, false), b"oops").unwrap_err().status, 502);
     }
 }

@@ -1,45 +1,153 @@
 //! APIs that a vendor lacks, carried over one that it has. One module a pair, named `<client's>_over_<vendor's>`:
 //! bytes in, bytes out, and the state of a stream.
+//!
+//! OpenAI's chat is what all of them meet in. A *front* turns a client's request into a chat, and the chat's answer
+//! into the client's; a *back* turns a chat into a vendor's request, and the vendor's answer into a chat's. Where
+//! neither side speaks chats, both are at work, and what is done to chats is done between them.
 
-pub(crate) mod anthropic_over_openai;
-mod vendor_error;
+mod dropped;
+pub(crate) mod messages_over_chat;
+pub(crate) mod vendor_error;
 
+use common::framing::sse::Event;
+use common::http::Fault;
+use common::json::{JsonError, Object};
 use common::llm::api::Api;
 use common::llm::dialect::Dialect;
 
-/// What a client's API is carried over.
+pub(crate) use dropped::Dropped;
+
+/// The APIs in which conversations are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pair {
-    /// Anthropic's Messages over OpenAI's chat completions.
-    AnthropicOverOpenAi,
+pub(crate) enum Talk {
+    /// OpenAI's [chat completions](https://platform.openai.com/docs/api-reference/chat).
+    Chat,
+    /// Anthropic's [Messages](https://docs.anthropic.com/en/api/messages).
+    Messages,
+    /// OpenAI's [Responses](https://platform.openai.com/docs/api-reference/responses).
+    Responses,
+}
+
+impl Talk {
+    /// What vendors are asked in, the one that loses the least first.
+    const ALL: [Self; 3] = [Self::Chat, Self::Messages, Self::Responses];
+
+    fn is_carried_over(self, vendor: Self) -> bool {
+        (self, vendor) == (Self::Messages, Self::Chat)
+    }
+
+    /// The conversation that a request for this API takes part in.
+    pub(crate) fn of(api: Api) -> Option<Self> {
+        match api {
+            Api::ChatCompletions => Some(Self::Chat),
+            Api::AnthropicMessages => Some(Self::Messages),
+            Api::Responses => Some(Self::Responses),
+            _ => None,
+        }
+    }
+
+    /// The operation that takes it a step further.
+    pub(crate) fn api(self) -> Api {
+        match self {
+            Self::Chat => Api::ChatCompletions,
+            Self::Messages => Api::AnthropicMessages,
+            Self::Responses => Api::Responses,
+        }
+    }
+}
+
+/// What a client speaks, and what it is carried over. The two differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) client: Talk,
+    pub(crate) vendor: Talk,
 }
 
 impl Pair {
-    /// How requests for this API are carried, if there is a way.
-    pub(crate) fn for_client(api: Api) -> Option<Self> {
-        (api == Api::AnthropicMessages).then_some(Self::AnthropicOverOpenAi)
+    /// How each API is carried that a vendor lacks. `may_carry` says whether requests for the first may go over the
+    /// second.
+    pub(crate) fn all(may_carry: impl Fn(Api, Api) -> bool) -> Vec<Self> {
+        let pair = |client: Talk| {
+            let vendor = Talk::ALL.into_iter().find(|vendor| {
+                *vendor != client && client.is_carried_over(*vendor) && may_carry(client.api(), vendor.api())
+            });
+            vendor.map(|vendor| Self { client, vendor })
+        };
+        Talk::ALL.into_iter().filter_map(pair).collect()
     }
 
-    /// The API that the vendor is asked for.
-    pub(crate) fn vendors(self) -> Api {
-        match self {
-            Self::AnthropicOverOpenAi => Api::ChatCompletions,
-        }
-    }
-
-    /// What the client speaks.
+    /// What the client's errors look like.
     pub(crate) fn dialect(self) -> Dialect {
-        match self {
-            Self::AnthropicOverOpenAi => Dialect::Anthropic,
-        }
+        Dialect::of(self.client.api())
     }
 
     /// Headers that tell the vendor of the client's API only; keys are removed anyway.
     pub(crate) fn headers(self) -> &'static [&'static str] {
-        match self {
-            Self::AnthropicOverOpenAi => &["anthropic-version", "anthropic-beta"],
+        match self.client {
+            Talk::Chat => &[],
+            Talk::Messages => &["anthropic-version", "anthropic-beta"],
+            Talk::Responses => &["openai-beta"],
         }
     }
+}
+
+/// What translators know of an exchange beside its bodies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    /// When the request came, in seconds since 1970.
+    pub(crate) created: u64,
+    /// Makes ids unique that no vendor gives.
+    pub(crate) seed: u64,
+}
+
+/// The client's side of one exchange, once its request has become a chat.
+pub(crate) trait Front {
+    /// A whole chat completion, as the client knows answers.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    fn answer(&self, chat: &[u8]) -> Result<Vec<u8>, JsonError>;
+
+    /// What turns the chunks of a chat into the events that the client knows.
+    fn stream(&self) -> Box<dyn ClientStream>;
+}
+
+/// The vendor's side of one exchange, once a chat has become its request.
+pub(crate) trait Back {
+    /// A vendor's whole answer, as a chat completion.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    fn answer(&self, body: &[u8]) -> Result<Vec<u8>, JsonError>;
+
+    /// What turns the vendor's events into chunks of a chat.
+    fn stream(&self) -> Box<dyn VendorStream>;
+}
+
+/// Writes the events of an answer in a client's own API. It is told of a chat, chunk by chunk.
+pub(crate) trait ClientStream {
+    /// Takes a chunk of the chat.
+    fn chunk(&mut self, chunk: &Object<'_>, out: &mut Vec<u8>);
+
+    /// Takes text that nobody has seen yet, in pieces as they stand inside a JSON string.
+    fn say(&mut self, pieces: &[&[u8]], out: &mut Vec<u8>);
+
+    /// The chat has come to its end.
+    fn done(&mut self, out: &mut Vec<u8>);
+
+    /// The vendor says what went wrong: `chunk` has it as its `error`, and `text` is all of the chunk.
+    fn vendor_error(&mut self, chunk: &Object<'_>, text: &[u8], out: &mut Vec<u8>);
+
+    /// Ends the answer with an error.
+    fn fail(&mut self, status: u16, message: &str, out: &mut Vec<u8>);
+}
+
+/// Reads a vendor's stream of events as one of chats.
+pub(crate) trait VendorStream {
+    /// Takes an event. Each chunk that comes of it is given to `chunk`, as the JSON of a
+    /// `chat.completion.chunk`, or of an object with an `error`. Says whether the vendor's answer ends here; then
+    /// nothing is expected any more.
+    fn event(&mut self, event: &Event, chunk: &mut dyn FnMut(&[u8])) -> bool;
 }
 
 /// How a vendor wants to be asked, where vendors of one API differ.
@@ -64,4 +172,68 @@ pub(crate) enum Thinking {
 impl Manner {
     /// OpenAI's own.
     pub(crate) const OPENAI: Self = Self { thinking: Thinking::Effort, system_first: false };
+}
+
+/// An exchange that is carried over another API than the client's.
+pub(crate) struct Carried {
+    pair: Pair,
+    stamp: Stamp,
+    front: Option<Box<dyn Front>>,
+    back: Option<Box<dyn Back>>,
+    dropped: Dropped,
+}
+
+impl Carried {
+    /// An exchange whose request has not come yet.
+    pub(crate) fn new(pair: Pair, stamp: Stamp) -> Self {
+        Self { pair, stamp, front: None, back: None, dropped: Dropped::default() }
+    }
+
+    /// The client's request as a chat; `None`: it is one.
+    ///
+    /// # Errors
+    /// The request is not one, or asks for what no chat can give.
+    pub(crate) fn to_chat(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
+        let (chat, front) = match self.pair.client {
+            Talk::Chat | Talk::Responses => return Ok(None),
+            Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
+        };
+        self.front = Some(front);
+        Ok(Some(chat))
+    }
+
+    /// A chat as the vendor's request; `None`: it is one.
+    ///
+    /// # Errors
+    /// The chat asks for what the vendor cannot give.
+    pub(crate) fn to_vendor(&mut self, _chat: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let _ = (self.pair.vendor, self.stamp);
+        Ok(None)
+    }
+
+    /// Names of what the client asked for and the vendor was not told, as the value of a header.
+    pub(crate) fn dropped(&self) -> Option<String> {
+        self.dropped.header()
+    }
+
+    /// A vendor's whole answer as a chat completion; `None`: it is one.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    pub(crate) fn chat(&self, answer: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
+        self.back.as_ref().map(|back| back.answer(answer)).transpose()
+    }
+
+    /// A whole chat completion as the client's answer; `None`: it is one.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    pub(crate) fn answer(&self, chat: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
+        self.front.as_ref().map(|front| front.answer(chat)).transpose()
+    }
+
+    /// The two halves of a streamed answer's way, where there is something to be done.
+    pub(crate) fn streams(&self) -> (Option<Box<dyn VendorStream>>, Option<Box<dyn ClientStream>>) {
+        (self.back.as_ref().map(|back| back.stream()), self.front.as_ref().map(|front| front.stream()))
+    }
 }

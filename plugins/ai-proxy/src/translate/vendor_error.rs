@@ -1,6 +1,8 @@
 //! What a vendor's error says, wherever it says it.
 
 use common::json;
+use common::llm::dialect::Dialect;
+use common::llm::error;
 
 /// More of a vendor's message than this is no help to a client.
 const MAX_MESSAGE: usize = 2 << 10;
@@ -13,6 +15,11 @@ const PLACES: [&[&str]; 5] = [
     &["base_resp", "status_msg"],
     &["error"],
 ];
+
+/// The body of an upstream's error, as the client knows errors.
+pub(crate) fn body(dialect: Dialect, status: u16, text: &[u8]) -> Vec<u8> {
+    error::body(dialect, status, &status.to_string(), &message(status, text))
+}
 
 /// The message in the body of an error; the whole body where none is found in it.
 pub(super) fn message(status: u16, body: &[u8]) -> String {

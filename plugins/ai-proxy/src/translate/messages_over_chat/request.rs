@@ -5,7 +5,7 @@ use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::string;
 use crate::body;
-use crate::translate::{Manner, Thinking};
+use crate::translate::{Dropped, Manner, Thinking};
 
 /// Members that mean the same in both.
 const SAME: [&str; 5] = ["model", "max_tokens", "temperature", "top_p", "stream"];
@@ -23,7 +23,7 @@ const MEDIUM_BUDGET: u64 = 16_384;
 ///
 /// # Errors
 /// It is no JSON object, or its messages are none.
-pub(crate) fn request(text: &[u8], manner: Manner) -> Result<Vec<u8>, Fault> {
+pub(super) fn request(text: &[u8], manner: Manner, _dropped: &mut Dropped) -> Result<Vec<u8>, Fault> {
     let body = body::object(text)?;
     let mut out = Vec::with_capacity(text.len() + 256);
     let mut chat = ObjectWriter::open(&mut out);

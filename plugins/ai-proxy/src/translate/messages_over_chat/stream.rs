@@ -6,7 +6,7 @@ use common::llm::dialect::Dialect;
 use common::llm::error;
 
 use super::{Usage, finish_reason, stop_reason, string, texts, thinking};
-use crate::translate::vendor_error;
+use crate::translate::{ClientStream, vendor_error};
 
 /// How many tools a message may call.
 const MAX_TOOLS: usize = 128;
@@ -15,7 +15,7 @@ const MAX_HELD: usize = 1 << 20;
 
 /// The state of one stream.
 #[derive(Debug)]
-pub(crate) struct MessageStream {
+pub(super) struct MessageStream {
     stage: Stage,
     open: Open,
     /// The number of the next block.
@@ -100,21 +100,8 @@ impl Nesting {
     }
 }
 
-impl MessageStream {
-    pub(crate) fn new() -> Self {
-        Self {
-            stage: Stage::Waiting,
-            open: Open::Nothing,
-            next: 0,
-            tools: Vec::new(),
-            room: MAX_HELD,
-            reason: None,
-            usage: Usage::default(),
-        }
-    }
-
-    /// Takes a chunk of the chat.
-    pub(crate) fn chunk(&mut self, chunk: &Object<'_>, out: &mut Vec<u8>) {
+impl ClientStream for MessageStream {
+    fn chunk(&mut self, chunk: &Object<'_>, out: &mut Vec<u8>) {
         if self.stage == Stage::Ended {
             return;
         }
@@ -139,15 +126,13 @@ impl MessageStream {
         }
     }
 
-    /// Takes text that nobody has seen yet, in pieces as they stand inside a JSON string.
-    pub(crate) fn say(&mut self, pieces: &[&[u8]], out: &mut Vec<u8>) {
+    fn say(&mut self, pieces: &[&[u8]], out: &mut Vec<u8>) {
         if self.stage == Stage::Begun {
             self.text(pieces, out);
         }
     }
 
-    /// The chat has come to its end.
-    pub(crate) fn done(&mut self, out: &mut Vec<u8>) {
+    fn done(&mut self, out: &mut Vec<u8>) {
         match self.stage {
             Stage::Waiting => self.fail(502, "the upstream's stream has no answer in it", out),
             Stage::Begun => self.conclude(out),
@@ -155,8 +140,7 @@ impl MessageStream {
         }
     }
 
-    /// The vendor says what went wrong.
-    pub(crate) fn vendor_error(&mut self, chunk: &Object<'_>, body: &[u8], out: &mut Vec<u8>) {
+    fn vendor_error(&mut self, chunk: &Object<'_>, body: &[u8], out: &mut Vec<u8>) {
         let error = chunk.get("error").and_then(|error| error.object());
         let code = error.and_then(|error| match error.get("code")?.as_str() {
             Some(text) => text.parse().ok(),
@@ -167,8 +151,7 @@ impl MessageStream {
         self.fail(status, &vendor_error::message(status, body), out);
     }
 
-    /// Ends the message with an error.
-    pub(crate) fn fail(&mut self, status: u16, message: &str, out: &mut Vec<u8>) {
+    fn fail(&mut self, status: u16, message: &str, out: &mut Vec<u8>) {
         if self.stage == Stage::Ended {
             return;
         }
@@ -178,6 +161,20 @@ impl MessageStream {
             write_stop(out);
         }
         self.stage = Stage::Ended;
+    }
+}
+
+impl MessageStream {
+    pub(super) fn new() -> Self {
+        Self {
+            stage: Stage::Waiting,
+            open: Open::Nothing,
+            next: 0,
+            tools: Vec::new(),
+            room: MAX_HELD,
+            reason: None,
+            usage: Usage::default(),
+        }
     }
 
     fn begin(&mut self, chunk: &Object<'_>, out: &mut Vec<u8>) {

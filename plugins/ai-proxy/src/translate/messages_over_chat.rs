@@ -6,23 +6,41 @@
 mod request;
 mod stream;
 
+use common::http::Fault;
 use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
-use common::llm::dialect::Dialect;
-use common::llm::error;
 
-use super::vendor_error;
-
-pub(crate) use request::request;
-pub(crate) use stream::MessageStream;
+use super::{ClientStream, Dropped, Front, Manner};
 
 /// Where vendors put a model's thinking.
 const THINKING: [&str; 2] = ["reasoning", "reasoning_content"];
 
-/// A chat completion as a message.
+/// A request for a message as one for a chat, and what its answer needs.
 ///
 /// # Errors
-/// It is no JSON object.
-pub(crate) fn response(text: &[u8]) -> Result<Vec<u8>, JsonError> {
+/// It is no JSON object, or its messages are none.
+pub(crate) fn request(
+    text: &[u8],
+    manner: Manner,
+    dropped: &mut Dropped,
+) -> Result<(Vec<u8>, Box<dyn Front>), Fault> {
+    Ok((request::request(text, manner, dropped)?, Box::new(Message)))
+}
+
+/// The client's side: nothing of the request is needed for its answer.
+struct Message;
+
+impl Front for Message {
+    fn answer(&self, chat: &[u8]) -> Result<Vec<u8>, JsonError> {
+        response(chat)
+    }
+
+    fn stream(&self) -> Box<dyn ClientStream> {
+        Box::new(stream::MessageStream::new())
+    }
+}
+
+/// A chat completion as a message.
+fn response(text: &[u8]) -> Result<Vec<u8>, JsonError> {
     let body = json::object(text)?;
     let choice = body.get("choices").and_then(|choices| choices.elements()?.first()?.object());
     let message = choice.as_ref().and_then(|choice| choice.get("message")?.object());
@@ -45,11 +63,6 @@ pub(crate) fn response(text: &[u8]) -> Result<Vec<u8>, JsonError> {
     usage.map_or_else(Usage::default, |usage| Usage::of(&usage)).write(answer.member("usage"));
     answer.close();
     Ok(out)
-}
-
-/// The body of an upstream's error, as the client knows errors.
-pub(crate) fn error(status: u16, text: &[u8]) -> Vec<u8> {
-    error::body(Dialect::Anthropic, status, "", &vendor_error::message(status, text))
 }
 
 /// Says whether tools are called.

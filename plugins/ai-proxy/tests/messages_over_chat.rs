@@ -1,7 +1,7 @@
 //! Clients of Anthropic's Messages over vendors that speak OpenAI's chats: worked cases of the behavioural
-//! specification by their numbers, and streams as vendors send them. In `fixtures/bridge`, `<stream>.sse` is the
+//! specification by their numbers, and streams as vendors send them. In `fixtures/messages_over_chat`, `<stream>.sse` is the
 //! vendor's and `<stream>.message.sse` the client's, the same however the vendor's is cut.
-//! `UPDATE=1 cargo test -p ai-proxy --test bridge` writes what clients get.
+//! `UPDATE=1 cargo test -p ai-proxy --test messages_over_chat` writes what clients get.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
 use std::path::PathBuf;
@@ -451,7 +451,7 @@ fn the_answer_to_another_attempt_is_translated_too() {
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bridge")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/messages_over_chat")
 }
 
 fn streamed(config: &str, pieces: Vec<Vec<u8>>) -> Played {
