@@ -145,6 +145,10 @@ common::settings! {
         /// API name → path, over the provider's own: `{"openai/v1/embeddings": "/v2/embed"}`. `{file_id}` and the
         /// like are filled in from the client's path. `""` switches an API off.
         capabilities: BTreeMap<String, String>,
+        /// API name → the API it is [translated](#translation) to, for these three: `openai/v1/chatcompletions`,
+        /// `openai/v1/responses`, `anthropic/v1/messages`. Without it a vendor is asked in the client's own API where
+        /// it has that.
+        translate_apis: BTreeMap<String, String>,
         /// A prefix under which clients reach this gateway.
         base_path: String,
         /// `removePrefix` or `prepend`: take the prefix off, or put it on where it is missing.
@@ -360,7 +364,9 @@ impl ActiveProvider {
         };
         let carried = match protocol {
             Protocol::OpenAi => {
-                Pair::all(|client, vendor| provider.edits(vendor) && paths.may_carry(client, vendor))
+                let serves = |api| provider.edits(api) && paths.serves(api);
+                let told = translations(node, &settings.translate_apis, serves)?;
+                Pair::all(&told, |api| paths.is_unlisted(api), serves)
             }
             Protocol::Original => Vec::new(),
         };
@@ -423,6 +429,30 @@ fn capabilities(
         let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
         apis.push((api, format!("{slash}{path}")));
     }
+}
+
+/// What the configuration itself says is translated, and to what.
+fn translations(
+    node: &Node<'_>,
+    apis: &BTreeMap<String, String>,
+    serves: impl Fn(Api) -> bool,
+) -> Result<Vec<Pair>, ConfigError> {
+    let talk = |name: &str| Api::from_name(name).and_then(Talk::of);
+    let pair = |(client, vendor): (&String, &String)| {
+        let error = |message: String| {
+            let place = node.get("translateApis").and_then(|apis| apis.get(client));
+            place.as_ref().unwrap_or(node).error(message)
+        };
+        let (Some(client), Some(vendor)) = (talk(client), talk(vendor)) else {
+            let names = Talk::ALL.map(|talk| format!("`{}`", talk.api().name())).join(", ");
+            return Err(error(format!("expected two of {names}")));
+        };
+        if client == vendor || !serves(vendor.api()) {
+            return Err(error(format!("the provider has no other API `{}`", vendor.api().name())));
+        }
+        Ok(Pair { client, vendor })
+    };
+    apis.iter().map(pair).collect()
 }
 
 fn affinity_apis(section: &mut Section<'_>, node: &Node<'_>, names: &[String]) -> Vec<Api> {

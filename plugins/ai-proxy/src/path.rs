@@ -156,17 +156,17 @@ impl Paths {
 
     /// Whether the client would get nothing for `api` because nobody listed it, rather than by intent.
     pub(crate) fn lacks(&self, api: Api) -> bool {
-        self.others == Others::UnknownSent
-            && !self.disabled.contains(&api)
-            && !self.routes.iter().any(|(known, _)| *known == api)
+        self.others == Others::UnknownSent && self.is_unlisted(api)
     }
 
-    /// Whether requests for `api` may be carried over `other`: nobody says where the one stands, and the other is
-    /// served.
-    pub(crate) fn may_carry(&self, api: Api, other: Api) -> bool {
-        !self.disabled.contains(&api)
-            && !self.routes.iter().any(|(known, _)| *known == api)
-            && matches!(self.way(Some(other)), Way::Mapped(_))
+    /// Whether nobody says where `api` stands, nor that it is off.
+    pub(crate) fn is_unlisted(&self, api: Api) -> bool {
+        !self.disabled.contains(&api) && !self.routes.iter().any(|(known, _)| *known == api)
+    }
+
+    /// Whether it is known where at the vendor's `api` stands.
+    pub(crate) fn serves(&self, api: Api) -> bool {
+        matches!(self.way(Some(api)), Way::Mapped(_))
     }
 
     /// Whether a prefix is removed from the client's path.

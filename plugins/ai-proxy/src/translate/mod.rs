@@ -30,11 +30,7 @@ pub(crate) enum Talk {
 
 impl Talk {
     /// What vendors are asked in, the one that loses the least first.
-    const ALL: [Self; 3] = [Self::Chat, Self::Messages, Self::Responses];
-
-    fn is_carried_over(self, vendor: Self) -> bool {
-        (self, vendor) == (Self::Messages, Self::Chat)
-    }
+    pub(crate) const ALL: [Self; 3] = [Self::Chat, Self::Messages, Self::Responses];
 
     /// The conversation that a request for this API takes part in.
     pub(crate) fn of(api: Api) -> Option<Self> {
@@ -64,16 +60,23 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// How each API is carried that a vendor lacks. `may_carry` says whether requests for the first may go over the
-    /// second.
-    pub(crate) fn all(may_carry: impl Fn(Api, Api) -> bool) -> Vec<Self> {
-        let pair = |client: Talk| {
-            let vendor = Talk::ALL.into_iter().find(|vendor| {
-                *vendor != client && client.is_carried_over(*vendor) && may_carry(client.api(), vendor.api())
-            });
-            vendor.map(|vendor| Self { client, vendor })
+    /// How each API is carried that is not spoken as it is: as it is `told`, or else, where a vendor `lacks` it, over
+    /// the first that the vendor `serves`.
+    pub(crate) fn all(told: &[Self], lacks: impl Fn(Api) -> bool, serves: impl Fn(Api) -> bool) -> Vec<Self> {
+        let over = |client: Talk| {
+            let is_other = |vendor: &Talk| *vendor != client && serves(vendor.api());
+            Talk::ALL.into_iter().find(is_other).filter(|_| lacks(client.api()))
         };
-        Talk::ALL.into_iter().filter_map(pair).collect()
+        let pair = |client: Talk| match told.iter().find(|pair| pair.client == client) {
+            Some(pair) => Some(*pair),
+            None => over(client).map(|vendor| Self { client, vendor }),
+        };
+        Talk::ALL.into_iter().filter_map(pair).filter(|pair| pair.is_built()).collect()
+    }
+
+    /// Whether both halves of the way are there.
+    fn is_built(self) -> bool {
+        self.client != Talk::Responses && self.vendor == Talk::Chat
     }
 
     /// What the client's errors look like.
