@@ -39,9 +39,9 @@ pub fn load<C>(
     let (document, is_order_lost) = parse(bytes)?;
     let rules = rules_of(&document)?;
     let global = without_reserved(&document);
-    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+    let (mut warnings, mut errors, mut shared) = (Vec::new(), Vec::new(), Vec::new());
     let mut compiled = |node: Node<'_>, global: Option<Node<'_>>, warnings: &mut Vec<ConfigError>| {
-        compile(&mut Section { node, global, variables, warnings, is_order_lost })
+        compile(&mut Section { node, global, variables, warnings, is_order_lost, shared: &mut shared })
     };
     let global_node = Node::new("", &global);
     let is_empty = global.as_object().is_none_or(Map::is_empty);

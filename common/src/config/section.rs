@@ -1,5 +1,8 @@
 //! One config object in the hands of a plugin.
 
+use std::any::Any;
+use std::rc::Rc;
+
 use serde::de::DeserializeOwned;
 
 use super::lenient::{self, Unknown};
@@ -14,7 +17,11 @@ pub struct Section<'a> {
     pub(super) variables: Variables<'a>,
     pub(super) warnings: &'a mut Vec<ConfigError>,
     pub(super) is_order_lost: bool,
+    pub(super) shared: &'a mut Shared,
 }
+
+/// What several objects of one document have in common, by its key.
+pub(super) type Shared = Vec<(String, Result<Rc<dyn Any>, ConfigError>)>;
 
 impl<'a> Section<'a> {
     /// The object itself.
@@ -66,6 +73,29 @@ impl<'a> Section<'a> {
         let (own, second) = lenient::read(node.value(), node.path(), self.variables);
         self.warn_of_pair(node, &first, &second);
         Ok((shared?, own?))
+    }
+
+    /// What `make` makes of a part of the document that several objects refer to: made once, and the same for all that
+    /// give the same key.
+    ///
+    /// # Errors
+    /// That of `make`.
+    pub fn shared<T: 'static>(
+        &mut self,
+        key: &str,
+        make: impl FnOnce(&mut Self) -> Result<T, ConfigError>,
+    ) -> Result<Rc<T>, ConfigError> {
+        if let Some((_, made)) = self.shared.iter().find(|(known, _)| known == key) {
+            match made.clone().map(Rc::downcast) {
+                Ok(Ok(made)) => return Ok(made),
+                Err(error) => return Err(error),
+                // Another kind of thing has the same key.
+                Ok(Err(_)) => {}
+            }
+        }
+        let made = make(self).map(Rc::new);
+        self.shared.push((key.to_owned(), made.clone().map(|made| made as Rc<dyn Any>)));
+        made
     }
 
     /// Tells the operator something that does not stop the configuration.

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use super::env::{Body, Host, HostError, LogLevel, Map, MetricKind};
 use super::rewrite::{Broken, observe, read, rewrite};
 use super::{
-    CallAnswer, Callout, End, Filter, Flow, Growth, RequestBody, RequestCx, ResponseBody, ResponseCx, Start,
-    StreamCx,
+    CallAnswer, Callout, End, Filter, Flow, Growth, Opening, RequestBody, RequestCx, ResponseBody,
+    ResponseCx, Start, StreamCx,
 };
 use crate::config::{self, ConfigError, RuleSet, Selected, Target, Variables};
 use crate::http::{Fault, Head, LocalReply, Side};
@@ -83,6 +83,10 @@ pub struct Exchange<F: Filter> {
     finished: bool,
     /// Some of the response's body waits in Envoy.
     waits: bool,
+    /// The upstream's response has begun.
+    responds: bool,
+    /// How much of a response that begins the filter has seen.
+    opened: usize,
     /// Body of the answer that takes the place of the response; its head is `response` then.
     taken: Option<Vec<u8>>,
     /// The head that Envoy has, where it is not `response`.
@@ -118,6 +122,8 @@ enum Stage {
     Requested,
     /// The response head waits for the body.
     ResponseHeld,
+    /// The response head waits for as much of the body as says that it may go.
+    ResponseOpening,
     /// A held half waits for a callout's answer.
     Calling(Call),
     /// The answer is there, and waits for the next piece of the body.
@@ -172,6 +178,8 @@ impl<F: Filter> Exchange<F> {
             readdressed: false,
             finished: false,
             waits: false,
+            responds: false,
+            opened: 0,
             taken: None,
             replaced: None,
             answer: None,
@@ -304,6 +312,7 @@ impl<F: Filter> Exchange<F> {
             return Action::Continue;
         };
         self.response = Head::from_pairs(pairs);
+        self.responds = true;
         self.ask(host, !end)
     }
 
@@ -333,9 +342,13 @@ impl<F: Filter> Exchange<F> {
                 }
                 Action::Continue
             }
-            Stage::ResponseHeld if size > self.limit => self.refuse(host, &self.response_too_large()),
+            Stage::ResponseHeld if size > self.limit => {
+                self.waits = true;
+                self.refuse(host, &self.response_too_large())
+            }
             Stage::ResponseHeld if end => self.buffered_response(host, size),
             Stage::ResponseHeld => Action::Pause,
+            Stage::ResponseOpening => self.opening(host, size, end),
             Stage::Streaming => {
                 self.chunk(host, size, end);
                 Action::Continue
@@ -354,6 +367,7 @@ impl<F: Filter> Exchange<F> {
                 Action::Pause
             }
             Stage::ResponseHeld => self.buffered_response(host, self.limit),
+            Stage::ResponseOpening => self.opening(host, self.opened, true),
             Stage::Observing => self.observe_response(host, 0, true),
             Stage::Answered => self.resume_in_body(host),
             Stage::Replacing => {
@@ -565,6 +579,19 @@ impl<F: Filter> Exchange<F> {
                 self.response.remove("content-length");
                 self.stream(host)
             }
+            Ok(ResponseBody::Opening { limit }) => {
+                self.limit = limit;
+                self.response.remove("content-length");
+                match self.taken.take() {
+                    Some(body) => self.open(host, &body, true),
+                    None if self.waits => self.opening(host, limit, self.finished),
+                    None if self.finished => self.open(host, &[], true),
+                    None => {
+                        self.stage = Stage::ResponseOpening;
+                        Action::Pause
+                    }
+                }
+            }
             Ok(ResponseBody::Observed) => self.show(host),
             Ok(ResponseBody::Whole { limit }) => {
                 self.limit = limit;
@@ -653,6 +680,50 @@ impl<F: Filter> Exchange<F> {
         }
     }
 
+    /// More of a response that begins has come; `size` counts all that waits.
+    fn opening(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
+        self.waits |= size > 0;
+        match read(host, Body::Response, self.opened, size.saturating_sub(self.opened)) {
+            Ok(piece) => {
+                self.opened += piece.len();
+                self.open(host, &piece, end)
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_body_unreadable:{error}"))),
+        }
+    }
+
+    /// Shows the filter more of a response that begins.
+    fn open(&mut self, host: &dyn Host, piece: &[u8], end: bool) -> Action {
+        let Some(filter) = self.filter.as_mut() else { return Action::Continue };
+        let mut out = Vec::with_capacity(piece.len());
+        let has_body = self.waits || !piece.is_empty();
+        let mut cx = ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
+        let opening = match filter.response_opens(&mut cx, piece, end, &mut out) {
+            Ok(opening) => opening,
+            Err(fault) => return self.refuse(host, &fault),
+        };
+        if opening == Opening::Wait && !end && self.opened < self.limit {
+            self.stage = Stage::ResponseOpening;
+            return Action::Pause;
+        }
+        if self.replaced.is_some() {
+            // An answer that was taken in the response's place came whole.
+            return self.replace(host, out);
+        }
+        if out.len() > self.limit {
+            return self.refuse(host, &self.response_too_large());
+        }
+        let next = if end || opening == Opening::Pass { Stage::Responded } else { Stage::Streaming };
+        match apply(host, Map::Response, Body::Response, &self.response, self.waits.then_some(out.as_slice()))
+        {
+            Ok(()) => {
+                self.stage = next;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
     /// A response outgrew what may wait for a callout: it goes as it came, and the answer is too late.
     fn let_go(&mut self, host: &dyn Host) -> Action {
         host.log(
@@ -667,6 +738,7 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn buffered_response(&mut self, host: &dyn Host, size: usize) -> Action {
+        self.waits = true;
         match read(host, Body::Response, 0, size) {
             Ok(body) => {
                 let has_body = !body.is_empty();
@@ -867,8 +939,41 @@ impl<F: Filter> Exchange<F> {
         Action::Pause
     }
 
+    /// Writes a reply over the response, whose other fields stay, as if the upstream had sent it.
+    fn overwrite(&mut self, host: &dyn Host, reply: &LocalReply) -> Action {
+        // Should it fail, there is a local reply after all.
+        self.responds = false;
+        if self.replaced.is_none() {
+            self.replaced = Some(Box::new(self.response.clone()));
+        }
+        for name in CONTENT_FIELDS {
+            self.response.remove(name);
+        }
+        self.response.set(":status", reply.status.to_string());
+        for (name, value) in &reply.headers {
+            self.response.set(name, value.as_str());
+        }
+        if self.waits || !self.finished {
+            return self.replace(host, reply.body.clone());
+        }
+        // There is no body that could be written over, and none can be added.
+        self.response.remove("content-type");
+        let mut head = self.replaced.take().unwrap_or_default();
+        head.replace_all(&self.response);
+        self.stage = Stage::Responded;
+        if let Err(error) = apply(host, Map::Response, Body::Response, &head, None) {
+            host.log(LogLevel::Error, format_args!("{}: a response is not written over: {error}", F::NAME));
+        }
+        Action::Continue
+    }
+
     /// [rule 5] After a reply nothing is resumed: the stage says so for good.
     fn reply(&mut self, host: &dyn Host, reply: &LocalReply) -> Action {
+        let is_open =
+            !matches!(self.stage, Stage::Streaming | Stage::Observing | Stage::Responded | Stage::Dropping);
+        if self.responds && is_open && self.filter.as_ref().is_some_and(Filter::replies_in_place) {
+            return self.overwrite(host, reply);
+        }
         self.stage = Stage::Replied;
         if let Err(error) = host.reply(reply) {
             host.log(LogLevel::Error, format_args!("{}: the host refused a local reply: {error}", F::NAME));
@@ -913,6 +1018,10 @@ const CONNECTION_FIELDS: [&str; 8] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Fields that tell of a body that goes.
+const CONTENT_FIELDS: [&str; 5] =
+    ["content-encoding", "content-length", "content-type", "etag", "transfer-encoding"];
 
 /// A callout's answer, inside its callback. [rule 8] With `headers == 0` there is nothing to read.
 pub(super) fn read_answer(host: &dyn Host, headers: usize, body_size: usize, max: usize) -> CallAnswer {

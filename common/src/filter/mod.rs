@@ -127,6 +127,29 @@ pub trait Filter: Sized + 'static {
         Ok(ResponseBody::Pass)
     }
 
+    /// The next piece of a response body that begins, while its head waits, if [`ResponseBody::Opening`] was asked
+    /// for. `end` marks the last call; its piece may be empty. What is written to `out` leaves with the head: until
+    /// it is let go, nothing may be written.
+    ///
+    /// # Errors
+    /// A fault replaces the response.
+    fn response_opens(
+        &mut self,
+        _cx: &mut ResponseCx<'_>,
+        piece: &[u8],
+        _end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Opening, Fault> {
+        out.extend_from_slice(piece);
+        Ok(Opening::Pass)
+    }
+
+    /// Whether what takes the place of a response is written over it, rather than replied in its stead. In a
+    /// cluster's upstream chain only the first leaves it to Envoy to try another endpoint.
+    fn replies_in_place(&self) -> bool {
+        false
+    }
+
     /// The answer to a [`ResponseBody::Call`]; the response is still held.
     ///
     /// # Errors
@@ -226,6 +249,17 @@ pub enum Growth {
     Release,
 }
 
+/// What becomes of a response that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// More of it is to come first. At its end, or at the limit, it leaves all the same.
+    Wait,
+    /// It leaves, and [`Filter::response_chunk`] gets the pieces that follow.
+    Rewrite,
+    /// It leaves, and what follows passes unread.
+    Pass,
+}
+
 /// What a plugin wants of a response body.
 #[derive(Debug)]
 pub enum ResponseBody {
@@ -238,6 +272,11 @@ pub enum ResponseBody {
     },
     /// Piece by piece, rewritten as it comes; the head leaves at once, without `content-length`.
     Chunks,
+    /// The head waits until [`Filter::response_opens`] has seen enough of the body to let both go.
+    Opening {
+        /// Bytes; it must not exceed Envoy's own buffer limit. What is larger does not wait.
+        limit: usize,
+    },
     /// It passes as it comes, and [`Filter::response_passes`] sees each piece; the head leaves at once.
     Observed,
     /// Not yet said: call a service first, then [`Filter::response_head_call`] says it. The head waits.

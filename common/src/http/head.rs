@@ -18,6 +18,56 @@ pub struct Head {
     edited: Tags,
     /// Both.
     known: Tags,
+    /// What an earlier attempt at the request found, where it left something else.
+    earlier: Option<Box<Undo>>,
+}
+
+/// What a head was like before it was edited, for names that were edited. Made for another run of a filter over the
+/// same head, which knows nothing of the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undo {
+    /// Names and the values they had.
+    fields: Vec<(String, Vec<Vec<u8>>)>,
+}
+
+impl Undo {
+    /// Reads what [`Undo::bytes`] wrote.
+    #[must_use]
+    pub fn read(bytes: Vec<u8>) -> Self {
+        let head = Head::from_pairs(bytes);
+        let mut undo = Self::default();
+        for (name, value) in head.fields() {
+            let (name, value) = if name.is_empty() { (value, None) } else { (name, Some(value)) };
+            let Ok(name) = std::str::from_utf8(name) else { continue };
+            match undo.fields.iter_mut().find(|(known, _)| known == name) {
+                Some((_, values)) => values.extend(value.map(<[u8]>::to_vec)),
+                None => undo.fields.push((name.to_owned(), value.map(<[u8]>::to_vec).into_iter().collect())),
+            }
+        }
+        undo
+    }
+
+    /// As bytes that keep until the next run: fields in the host's form, and a nameless one for each name that had no
+    /// value.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let fields = self.fields.iter().flat_map(|(name, values)| {
+            let absent = values.is_empty().then_some((&b""[..], name.as_bytes()));
+            absent.into_iter().chain(values.iter().map(|value| (name.as_bytes(), value.as_slice())))
+        });
+        to_pairs(fields)
+    }
+
+    fn and(mut self, head: &Head) -> Self {
+        for change in head.changes() {
+            let Ok(name) = std::str::from_utf8(change.name) else { continue };
+            if !self.fields.iter().any(|(known, _)| known == name) {
+                let values = head.sent(name).map(|field| head.slice(field.value).to_vec()).collect();
+                self.fields.push((name.to_owned(), values));
+            }
+        }
+        self
+    }
 }
 
 /// Where a name and a value lie in the host's bytes.
@@ -179,7 +229,7 @@ impl Head {
         let original = fields(&raw).unwrap_or_default();
         let mut sent = Tags::default();
         original.iter().for_each(|field| sent.add(field.tag));
-        Self { raw, original, edits: Vec::new(), sent, edited: Tags::default(), known: sent }
+        Self { raw, original, edits: Vec::new(), sent, edited: Tags::default(), known: sent, earlier: None }
     }
 
     /// A head made of the given fields, for callouts and tests.
@@ -214,6 +264,11 @@ impl Head {
     /// The first value of `name` as the peer sent it, edits or not.
     #[must_use]
     pub fn original(&self, name: &str) -> Option<&[u8]> {
+        if let Some(undo) = &self.earlier
+            && let Some((_, values)) = undo.fields.iter().find(|(known, _)| known == name)
+        {
+            return values.first().map(Vec::as_slice);
+        }
         self.sent(name).next().map(|field| self.slice(field.value))
     }
 
@@ -321,6 +376,26 @@ impl Head {
                 seen.push(name);
             }
         }
+    }
+
+    /// Takes back what an earlier run of the filter did to this head. What it found counts as sent by the peer.
+    pub fn restore(&mut self, undo: Undo) {
+        for (name, values) in &undo.fields {
+            match values.split_first() {
+                None => self.remove(name),
+                Some((first, others)) => {
+                    self.set(name, first.as_slice());
+                    others.iter().for_each(|value| self.append(name, value.as_slice()));
+                }
+            }
+        }
+        self.earlier = Some(Box::new(undo));
+    }
+
+    /// What takes the edits of this head back, and those of the runs before.
+    #[must_use]
+    pub fn undo(&self) -> Undo {
+        self.earlier.as_deref().cloned().unwrap_or_default().and(self)
     }
 
     /// What the host must be told, one entry a name.

@@ -1,5 +1,6 @@
 //! What can be said in a configuration, compiled for the request path.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -30,7 +31,12 @@ const CONSUMER_HEADERS: [&str; 2] = ["x-consumer", "x-mse-consumer"];
 #[derive(Debug)]
 pub struct Config {
     /// `None`: this configuration names no provider, so the plugin leaves requests alone.
-    pub(crate) active: Option<ActiveProvider>,
+    pub(crate) active: Option<Rc<ActiveProvider>>,
+    /// Those that an endpoint may name in a cluster's upstream chain, by their ids. A lone one that is in charge
+    /// anyway is not listed.
+    pub(crate) named: Vec<(String, Rc<ActiveProvider>)>,
+    /// An endpoint named a provider that is not there, and the operator has been told.
+    pub(crate) met_unknown: Cell<bool>,
     pub(crate) max_body_bytes: usize,
     pub(crate) pin_cluster: bool,
     pub(crate) keep_original_auth: bool,
@@ -207,21 +213,58 @@ impl Config {
         let consumer_header = inherited(section, "consumerHeader", own.consumer_header)?;
         let disable_usage =
             inherited(section, "disableStreamUsageStats", own.disable_stream_usage_stats)?.unwrap_or(false);
+        let load = |section: &mut Section<'_>, node: &Node<'_>| {
+            // Rules mostly refer to what stands in the global configuration.
+            let key = format!("{} {disable_usage} {max_body_bytes}", node.path());
+            section
+                .shared(&key, |section| ActiveProvider::load(section, node, !disable_usage, max_body_bytes))
+        };
         let active = match active_node(section, own.active_provider_id.as_deref())? {
-            Some(node) => Some(ActiveProvider::load(section, &node, !disable_usage, max_body_bytes)?),
+            Some(node) => Some(load(section, &node)?),
             None => None,
         };
+        let mut named: Vec<(String, Rc<ActiveProvider>)> = Vec::new();
+        let list = listed(section).filter(|_| present(&section.node(), "provider").is_none());
+        for node in list.map(|list| list.items()).unwrap_or_default() {
+            let Some(id) = node.get("id").map(|id| text_of(&id)) else { continue };
+            if named.iter().any(|(known, _)| *known == id) {
+                continue;
+            }
+            match load(section, &node) {
+                Ok(provider) => named.push((id, provider)),
+                // Whoever is in charge serves all the same.
+                Err(error) => section
+                    .warn(&error.path, format!("{}; no endpoint can name this provider", error.message)),
+            }
+        }
+        if let ([(_, only)], Some(active)) = (named.as_slice(), &active)
+            && Rc::ptr_eq(only, active)
+        {
+            named.clear();
+        }
         let consumer_headers = match consumer_header.filter(|name| !name.is_empty()) {
             Some(name) => vec![name.to_ascii_lowercase()],
             None => CONSUMER_HEADERS.map(str::to_owned).to_vec(),
         };
         Ok(Self {
             active,
+            named,
+            met_unknown: Cell::new(false),
             max_body_bytes,
             pin_cluster: pin_cluster.unwrap_or(false),
             keep_original_auth: keep_original_auth.unwrap_or(false),
             consumer_headers,
         })
+    }
+}
+
+impl Config {
+    /// Every provider that may be in charge of a request.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &Rc<ActiveProvider>> {
+        let is_other = |provider: &&Rc<ActiveProvider>| {
+            self.active.as_ref().is_none_or(|active| !Rc::ptr_eq(active, provider))
+        };
+        self.active.iter().chain(self.named.iter().map(|(_, provider)| provider).filter(is_other))
     }
 }
 
@@ -240,18 +283,27 @@ fn inherited<T: DeserializeOwned>(
     }
 }
 
+/// The value of a key that says something.
+fn present<'a>(node: &Node<'a>, key: &str) -> Option<Node<'a>> {
+    node.get(key).filter(|node| !node.value().is_null())
+}
+
+/// The providers that one config object can choose from.
+fn listed<'a>(section: &Section<'a>) -> Option<Node<'a>> {
+    present(&section.node(), "providers").or_else(|| {
+        section.global().and_then(|global| present(&global, "provider").or(present(&global, "providers")))
+    })
+}
+
 /// The provider in charge of one config object: its `provider`, else the entry of `providers` with
 /// the id that this very object names. None is no error: the plugin is off then.
 fn active_node<'a>(section: &mut Section<'a>, id: Option<&str>) -> Result<Option<Node<'a>>, ConfigError> {
-    let present = |node: &Node<'a>, key: &str| node.get(key).filter(|node| !node.value().is_null());
     let own = section.node();
     if let Some(provider) = present(&own, "provider") {
         return Ok(Some(provider));
     }
     let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(None) };
-    let listed = present(&own, "providers").or_else(|| {
-        section.global().and_then(|global| present(&global, "provider").or(present(&global, "providers")))
-    });
+    let listed = listed(section);
     let entries = listed.map(|listed| listed.items()).unwrap_or_default();
     let found = entries.into_iter().find(|entry| entry.get("id").is_some_and(|node| text_of(&node) == id));
     if found.is_none() {

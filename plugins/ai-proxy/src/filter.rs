@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Section};
 use common::filter::{
-    CallAnswer, End, Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody,
+    self, CallAnswer, End, Env, Filter, Flow, LogLevel, MetricKind, RequestBody, RequestCx, ResponseBody,
     ResponseCx, Start, StreamCx, TickCx,
 };
 use common::http::head::Value;
@@ -15,7 +15,8 @@ use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
 
-use crate::answer::{self, ChatStream, Form, Translated};
+use crate::answer::{self, ChatStream, Form, Opening, Translated};
+use crate::attempt::{self, Attempt};
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::context::{self, Context, Fetched, Waiting};
 use crate::credential::OriginalAuth;
@@ -25,8 +26,8 @@ use crate::status::is_success;
 use crate::translate::{Carried, Pair, Stamp, Talk, vendor_error};
 use crate::{body, form, health};
 
-const ORIGINAL_HOST: &str = "x-envoy-original-host";
-const ORIGINAL_PATH: &str = "x-envoy-original-path";
+pub(crate) const ORIGINAL_HOST: &str = "x-envoy-original-host";
+pub(crate) const ORIGINAL_PATH: &str = "x-envoy-original-path";
 /// Names the cluster that was chosen before the request was readdressed; the first route reads it.
 const PINNED_CLUSTER: &str = "x-ai-pinned-cluster";
 /// Read by patched Envoys only; harmless on others.
@@ -41,6 +42,10 @@ const UNREADABLE: &str = "ai_proxy_unreadable_events";
 /// One exchange with an LLM vendor.
 pub struct AiProxy {
     config: Rc<Config>,
+    /// The provider in charge.
+    active: Rc<ActiveProvider>,
+    /// There in a cluster's upstream chain.
+    attempt: Option<Attempt>,
     /// `None`: the path names none.
     api: Option<Api>,
     /// The client speaks another API than the vendor is asked in.
@@ -56,6 +61,8 @@ pub struct AiProxy {
     form: Option<Box<Passing>>,
     /// The answer may have to be read.
     reads_answer: bool,
+    /// A streamed answer that has not begun, where its client is not to see it before.
+    opening: Option<Box<Opening>>,
     /// A streamed answer that is rewritten.
     stream: Option<Box<ChatStream>>,
 }
@@ -82,9 +89,10 @@ impl Filter for AiProxy {
     }
 
     fn loaded(config: &Rc<Config>, env: &dyn Env) {
-        if let Some(failover) = config.active.as_ref().and_then(|active| active.failover.as_ref()) {
-            failover.found(env);
-        }
+        config
+            .providers()
+            .filter_map(|provider| provider.failover.as_ref())
+            .for_each(|failover| failover.found(env));
     }
 
     fn period(config: &Config) -> Option<Duration> {
@@ -95,86 +103,17 @@ impl Filter for AiProxy {
         health::check(config, cx);
     }
 
-    fn tick_call(config: &Rc<Config>, cx: &mut TickCx<'_>, place: u64, answer: CallAnswer) {
-        health::answered(config, cx.env, place, &answer);
+    fn tick_call(config: &Rc<Config>, cx: &mut TickCx<'_>, tag: u64, answer: CallAnswer) {
+        health::answered(config, cx.env, tag, &answer);
     }
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
-        let Some(active) = &config.active else { return Ok(Start::Inactive) };
-        let mut request = Addressed::of(cx.head)?;
-        request.ask_vendor(active);
-        if let Some(reply) = request.models_from_config(cx.head, active)? {
-            return Ok(Start::Reply(reply));
+        let attempt = Attempt::begin(config, cx);
+        let named = attempt.as_ref().and_then(|attempt| attempt.provider.as_ref());
+        match named.or(config.active.as_ref()).cloned() {
+            Some(active) => Self::begin(config, active, attempt, cx),
+            None => Ok(Start::Inactive),
         }
-        let asked = request.api;
-        let pair = active.carries(asked).filter(|_| has_body_of(cx.head));
-        request.carry(pair);
-        let way = request.way(active);
-        if way == Way::Refused {
-            return Err(request.refusal());
-        }
-        let api = request.api;
-        if pair.is_some() && !is_readable_json(cx.head) {
-            let message = "the request body must be JSON, and not encoded";
-            return Err(Fault::client(415, "unsupported_media_type", message));
-        }
-        let mut reads = api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
-        let mut form = None;
-        if reads == Reads::Form {
-            form = form::passing(active, way, cx.head)?.map(Box::new);
-            if form.is_none() {
-                reads = Reads::Nothing;
-            }
-        }
-        // A path that names the model waits for the body that says which.
-        let waits = way.names_model() && matches!(reads, Reads::Json | Reads::Form);
-        let target = if waits { Target::Kept } else { request.target(active, way, None) };
-        if config.pin_cluster {
-            // Before any other edit: each of them makes Envoy choose the route again.
-            pin_cluster(cx);
-        }
-        let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
-        let (token, mut keys) = Keys::choose(config, active, asked, cx);
-        active.credentials.apply(cx.head, active.auth(api), token)?;
-        original_auth.apply(cx.head);
-        active.provider.edit_head(cx.head);
-        for name in pair.map_or(&[][..], Pair::headers) {
-            cx.head.remove(name);
-        }
-        match &active.authority {
-            Some(authority) => readdress(cx.head, ":authority", ORIGINAL_HOST, authority),
-            None => cx.head.remove(ORIGINAL_HOST),
-        }
-        if active.profile.times_every_request {
-            limit_first_byte(cx.head, active);
-        }
-        if !waits {
-            target.apply(cx.head);
-        }
-        let limit = config.max_body_bytes;
-        let passes = matches!(reads, Reads::Nothing | Reads::Form) && !waits;
-        let keeps = passes && keys.as_mut().is_some_and(|keys| keys.wants_body(cx, limit));
-        let body = match reads {
-            Reads::Nothing if !keeps => RequestBody::Pass,
-            Reads::Form if passes && !keeps => RequestBody::Chunks,
-            _ => RequestBody::Whole { limit },
-        };
-        let reads_answer = pair.is_some() || (active.reads_answers && api == Some(Api::ChatCompletions));
-        let response = reads_answer || keys.is_some();
-        let config = Rc::clone(config);
-        let filter = Self {
-            config,
-            api,
-            pair,
-            carried: None,
-            reads,
-            keys,
-            waiting: None,
-            form,
-            reads_answer,
-            stream: None,
-        };
-        Ok(Start::Run { filter, body, response })
     }
 
     fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
@@ -222,9 +161,9 @@ impl Filter for AiProxy {
         end: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        match (&self.config.active, &mut self.form) {
-            (Some(active), Some(form)) => form::push(form, active, chunk, end, out).map(|_| ()),
-            _ => {
+        match &mut self.form {
+            Some(form) => form::push(form, &self.active, chunk, end, out).map(|_| ()),
+            None => {
                 out.extend_from_slice(chunk);
                 Ok(())
             }
@@ -232,8 +171,9 @@ impl Filter for AiProxy {
     }
 
     fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
-        if let (Some(keys), Some(active)) = (&mut self.keys, &self.config.active)
-            && let Some(step) = keys.judge(active, self.api, cx, self.config.max_body_bytes)
+        let is_vendors = self.is_vendors(cx);
+        if let Some(keys) = &mut self.keys
+            && let Some(step) = keys.judge(&self.active, self.api, is_vendors, cx, self.config.max_body_bytes)
         {
             return Ok(step);
         }
@@ -245,8 +185,9 @@ impl Filter for AiProxy {
         cx: &mut ResponseCx<'_>,
         answer: CallAnswer,
     ) -> Result<ResponseBody, Fault> {
-        if let (Some(keys), Some(active)) = (&mut self.keys, &self.config.active)
-            && let Some(step) = keys.judge_retry(active, self.api, cx, answer, self.config.max_body_bytes)
+        if let Some(keys) = &mut self.keys
+            && let Some(step) =
+                keys.judge_retry(&self.active, self.api, cx, answer, self.config.max_body_bytes)
         {
             return Ok(step);
         }
@@ -254,7 +195,7 @@ impl Filter for AiProxy {
     }
 
     fn response_body(&mut self, cx: &mut ResponseCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
-        let Some(active) = &self.config.active else { return Ok(Flow::Pass) };
+        let active = &self.active;
         let (Some(pair), Some(carried)) = (self.pair, &self.carried) else {
             return answer::edit(active.answers, &body);
         };
@@ -269,13 +210,51 @@ impl Filter for AiProxy {
     }
 
     fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
-        let (Some(active), Some(stream)) = (&self.config.active, &mut self.stream) else {
-            return out.extend_from_slice(chunk);
-        };
-        stream.push(active.provider.as_ref(), chunk, end, out);
+        match &mut self.stream {
+            Some(stream) => stream.push(self.active.provider.as_ref(), chunk, end, out),
+            None => out.extend_from_slice(chunk),
+        }
     }
 
-    fn end(self, cx: &StreamCx<'_>, _: End) {
+    fn response_opens(
+        &mut self,
+        _: &mut ResponseCx<'_>,
+        piece: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<filter::Opening, Fault> {
+        let held = match &mut self.opening {
+            Some(opening) => opening.push(piece, end)?,
+            None => Some(piece.to_vec()),
+        };
+        let Some(held) = held else { return Ok(filter::Opening::Wait) };
+        self.opening = None;
+        Ok(match &mut self.stream {
+            Some(stream) => {
+                stream.push(self.active.provider.as_ref(), &held, end, out);
+                filter::Opening::Rewrite
+            }
+            None => {
+                *out = held;
+                filter::Opening::Pass
+            }
+        })
+    }
+
+    fn replies_in_place(&self) -> bool {
+        self.attempt.is_some()
+    }
+
+    fn end(self, cx: &StreamCx<'_>, how: End) {
+        let status = cx.response.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+        // Where only one provider is configured, the chain that this is in may not be known.
+        let may_follow = self.attempt.is_some() || self.config.named.is_empty();
+        if may_follow && (how != End::Complete || !is_success(status)) {
+            attempt::keep_undo(cx);
+        }
+        if let Some(attempt) = &self.attempt {
+            attempt.count(cx, how);
+        }
         let unreadable = self.stream.map_or(0, |stream| stream.unreadable());
         if unreadable == 0 {
             return;
@@ -289,32 +268,128 @@ impl Filter for AiProxy {
 }
 
 impl AiProxy {
+    /// A request that `active` is in charge of.
+    pub(crate) fn begin(
+        config: &Rc<Config>,
+        active: Rc<ActiveProvider>,
+        attempt: Option<Attempt>,
+        cx: &mut RequestCx<'_>,
+    ) -> Result<Start<Self>, Fault> {
+        let mut request = Addressed::of(cx.head)?;
+        request.ask_vendor(&active);
+        if let Some(reply) = request.models_from_config(cx.head, &active)? {
+            return Ok(Start::Reply(reply));
+        }
+        let asked = request.api;
+        let pair = active.carries(asked).filter(|_| has_body_of(cx.head));
+        request.carry(pair);
+        let way = request.way(&active);
+        if way == Way::Refused {
+            return Err(request.refusal());
+        }
+        let api = request.api;
+        if pair.is_some() && !is_readable_json(cx.head) {
+            let message = "the request body must be JSON, and not encoded";
+            return Err(Fault::client(415, "unsupported_media_type", message));
+        }
+        let mut reads = api.map_or(Reads::Nothing, |api| reads(&active, api, way, cx.head));
+        let mut form = None;
+        if reads == Reads::Form {
+            form = form::passing(&active, way, cx.head)?.map(Box::new);
+            if form.is_none() {
+                reads = Reads::Nothing;
+            }
+        }
+        // A path that names the model waits for the body that says which.
+        let waits = way.names_model() && matches!(reads, Reads::Json | Reads::Form);
+        let target = if waits { Target::Kept } else { request.target(&active, way, None) };
+        if config.pin_cluster {
+            // Before any other edit: each of them makes Envoy choose the route again.
+            pin_cluster(cx);
+        }
+        let original_auth = OriginalAuth::of(cx.head, config.keep_original_auth);
+        let (token, mut keys) = Keys::choose(config, &active, asked, attempt.as_ref(), cx);
+        active.credentials.apply(cx.head, active.auth(api), token)?;
+        original_auth.apply(cx.head);
+        active.provider.edit_head(cx.head);
+        for name in pair.map_or(&[][..], Pair::headers) {
+            cx.head.remove(name);
+        }
+        match &active.authority {
+            Some(authority) => readdress(cx.head, ":authority", ORIGINAL_HOST, authority),
+            None => cx.head.remove(ORIGINAL_HOST),
+        }
+        if active.profile.times_every_request {
+            limit_first_byte(cx.head, &active);
+        }
+        if !waits {
+            target.apply(cx.head);
+        }
+        let limit = config.max_body_bytes;
+        let passes = matches!(reads, Reads::Nothing | Reads::Form) && !waits;
+        let keeps = passes && keys.as_mut().is_some_and(|keys| keys.wants_body(cx, limit));
+        let body = match reads {
+            Reads::Nothing if !keeps => RequestBody::Pass,
+            Reads::Form if passes && !keeps => RequestBody::Chunks,
+            _ => RequestBody::Whole { limit },
+        };
+        let reads_answer = pair.is_some() || (active.reads_answers && api == Some(Api::ChatCompletions));
+        let response = reads_answer || keys.is_some() || attempt.is_some();
+        let config = Rc::clone(config);
+        let filter = Self {
+            config,
+            active,
+            attempt,
+            api,
+            pair,
+            carried: None,
+            reads,
+            keys,
+            waiting: None,
+            form,
+            reads_answer,
+            opening: None,
+            stream: None,
+        };
+        Ok(Start::Run { filter, body, response })
+    }
+
     /// What becomes of the body of the response that the client gets.
     fn wanted(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
         if let Some(dropped) = self.carried.as_ref().and_then(|carried| carried.dropped()) {
             cx.head.set(DROPPED, dropped);
         }
-        let Some(active) = self.config.active.as_ref().filter(|_| self.reads_answer) else {
-            return Ok(ResponseBody::Pass);
-        };
         let limit = self.config.max_body_bytes;
+        let is_vendors = self.is_vendors(cx);
+        let answers = self.active.answers;
         let form = match self.pair {
-            None => active.answers.form(cx),
-            Some(pair) => match active.answers.translated(pair, active.passes_errors, limit, cx)? {
+            _ if !self.reads_answer => Form::Unread,
+            None => answers.form(is_vendors, cx),
+            Some(pair) => match answers.translated(pair, self.active.passes_errors, is_vendors, limit, cx)? {
                 Translated::As(form) => form,
                 Translated::Reply(reply) => return Ok(ResponseBody::Reply(reply)),
             },
         };
         if form == Form::Events {
             let (back, front) = self.carried.as_ref().map_or((None, None), |carried| carried.streams());
-            self.stream = Some(Box::new(ChatStream::new(active.answers, back, front)));
+            self.stream = Some(Box::new(ChatStream::new(answers, back, front)));
+        }
+        if self.attempt.is_some() && form != Form::Whole && answer::is_stream(cx) {
+            self.opening = Some(Box::new(Opening::new(limit)));
+            return Ok(ResponseBody::Opening { limit });
         }
         Ok(form.body(limit))
     }
 
+    /// Whether a vendor gave this answer, rather than Envoy or another filter. Nobody else has a word in an upstream
+    /// chain.
+    fn is_vendors(&self, cx: &ResponseCx<'_>) -> bool {
+        self.attempt.is_some() || cx.is_from_upstream()
+    }
+
     /// A form that is held: the path names its model, or it may be sent again.
     fn edit_form(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
-        let (Some(active), Some(form)) = (&self.config.active, &mut self.form) else { return Ok(Flow::Pass) };
+        let (active, Some(form)) = (&self.active, &mut self.form) else { return Ok(Flow::Pass) };
         let (edited, model) = form::edit(form, active, body)?;
         let way = active.paths.way(self.api);
         Addressed::of(cx.head)?.target(active, way, model.as_deref()).apply(cx.head);
@@ -323,9 +398,8 @@ impl AiProxy {
 
     /// The context of this request, if it has one.
     fn context(&self) -> Option<&Context> {
-        let active = self.config.active.as_ref()?;
         let is_chat = self.pair.is_some() || self.api == Some(Api::ChatCompletions);
-        active.context.as_ref().filter(|_| self.reads == Reads::Json && is_chat)
+        self.active.context.as_ref().filter(|_| self.reads == Reads::Json && is_chat)
     }
 
     fn leave_with(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>, message: &[u8]) -> Result<Flow, Fault> {
@@ -340,11 +414,11 @@ impl AiProxy {
         mut body: Vec<u8>,
         mut is_edited: bool,
     ) -> Result<Flow, Fault> {
-        if let (Some(carried), Some(active)) = (&mut self.carried, &self.config.active)
+        if let Some(carried) = &mut self.carried
             && let Some(vendors) = carried.to_vendor(&body)?
         {
             // The configuration's own settings are put as the vendor knows them.
-            let applied = body::edit_settings(&vendors, active);
+            let applied = body::edit_settings(&vendors, &self.active);
             report_misfit(cx.env, applied.misfit.as_deref());
             (body, is_edited) = (applied.body.unwrap_or(vendors), true);
         }
@@ -365,7 +439,7 @@ impl AiProxy {
 
     /// Makes the request fit the vendor, but for its API.
     fn edit(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
-        let (Some(active), Some(api)) = (&self.config.active, self.api) else { return Ok(Flow::Pass) };
+        let (active, Some(api)) = (&*self.active, self.api) else { return Ok(Flow::Pass) };
         let Some(pair) = self.pair else { return self.fit(cx, active, api, body) };
         let created = cx.env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let stamp = Stamp { created, seed: cx.env.random() };

@@ -9,57 +9,68 @@ use common::http::{Fault, Head, path};
 use common::json;
 use common::llm::api::Api;
 
-use crate::config::Config;
+use crate::config::{ActiveProvider, Config};
 use crate::failover::{Endpoint, Failover, HealthCheck, Outcome};
 use crate::filter::AiProxy;
-use crate::path::Way;
 use crate::retry;
 use crate::status::is_success;
 
 /// What is asked of a key.
 const QUESTION: &str = "who are you?";
 
-/// Failover with its check, where there is one.
-fn checked(config: &Config) -> Option<(&Failover, &HealthCheck)> {
-    let failover = config.active.as_ref()?.failover.as_ref()?;
-    Some((failover, failover.check()?))
+/// The providers whose keys are tried, each with its place among all.
+fn checked(config: &Config) -> impl Iterator<Item = (usize, &Rc<ActiveProvider>, &Failover, &HealthCheck)> {
+    config.providers().enumerate().filter_map(|(at, provider)| {
+        let failover = provider.failover.as_ref()?;
+        Some((at, provider, failover, failover.check()?))
+    })
 }
 
 /// How often keys are tried.
 pub(crate) fn interval(config: &Config) -> Option<std::time::Duration> {
-    checked(config).map(|(_, check)| check.interval)
+    checked(config).map(|(.., check)| check.interval).min()
 }
 
 /// Tries every key that is out of use.
 pub(crate) fn check(config: &Rc<Config>, cx: &mut TickCx<'_>) {
-    let Some((failover, health)) = checked(config) else { return };
-    let (places, Some(endpoint)) = failover.out_of_use(cx.env) else { return };
-    if places.is_empty() || !cx.has_turn(failover.pool(), health.interval) {
-        return;
-    }
-    for place in places {
-        match chat(config, &health.model, place, &endpoint, cx.env) {
-            Ok((head, body)) => {
-                let callout = Callout {
-                    cluster: endpoint.cluster.clone(),
-                    headers: retry::fields(&head),
-                    body,
-                    timeout: health.timeout,
-                    max_answer_bytes: 0,
-                };
-                cx.call(place as u64, callout);
+    for (at, provider, failover, health) in checked(config) {
+        let (places, Some(endpoint)) = failover.out_of_use(cx.env) else { continue };
+        if places.is_empty() || !cx.has_turn(failover.pool(), health.interval) {
+            continue;
+        }
+        for place in places {
+            match chat(config, provider, &health.model, place, &endpoint, cx.env) {
+                Ok((head, body)) => {
+                    let callout = Callout {
+                        cluster: endpoint.cluster.clone(),
+                        headers: retry::fields(&head),
+                        body,
+                        timeout: health.timeout,
+                        max_answer_bytes: 0,
+                    };
+                    cx.call(tag(at, place), callout);
+                }
+                Err(fault) => cx.env.log(
+                    LogLevel::Error,
+                    format_args!("{}: no health check is possible: {fault} {}", AiProxy::NAME, fault.detail),
+                ),
             }
-            Err(fault) => cx.env.log(
-                LogLevel::Error,
-                format_args!("{}: no health check is possible: {fault} {}", AiProxy::NAME, fault.detail),
-            ),
         }
     }
 }
 
-/// Takes the answer for the key at `place`.
-pub(crate) fn answered(config: &Config, env: &dyn Env, place: u64, answer: &CallAnswer) {
-    let (Some((failover, _)), Ok(place)) = (checked(config), usize::try_from(place)) else { return };
+/// Says of a call whose key it tries.
+fn tag(provider: usize, place: usize) -> u64 {
+    (provider as u64) << 32 | place as u64
+}
+
+/// Takes the answer to a call with this tag.
+pub(crate) fn answered(config: &Config, env: &dyn Env, tag: u64, answer: &CallAnswer) {
+    let (Ok(provider), Ok(place)) = (usize::try_from(tag >> 32), usize::try_from(tag & u64::from(u32::MAX)))
+    else {
+        return;
+    };
+    let Some((_, _, failover, _)) = checked(config).find(|(at, ..)| *at == provider) else { return };
     let status = match answer {
         CallAnswer::Answered { head, .. } => head.get_str(":status").and_then(|status| status.parse().ok()),
         CallAnswer::Failed(_) => None,
@@ -72,14 +83,13 @@ pub(crate) fn answered(config: &Config, env: &dyn Env, place: u64, answer: &Call
 /// the same way through the plugin, so nothing of the configuration is lost on it.
 fn chat(
     config: &Rc<Config>,
+    active: &Rc<ActiveProvider>,
     model: &str,
     place: usize,
     endpoint: &Endpoint,
     env: &dyn Env,
 ) -> Result<(Head, Vec<u8>), Fault> {
-    let has = |api| {
-        matches!(config.active.as_ref().map(|active| active.paths.way(Some(api))), Some(Way::Mapped(_)))
-    };
+    let has = |api| active.paths.serves(api);
     // Who has no chats is asked for a message.
     let asks_message = !has(Api::ChatCompletions) && has(Api::AnthropicMessages);
     let api = if asks_message { Api::AnthropicMessages } else { Api::ChatCompletions };
@@ -101,7 +111,7 @@ fn chat(
     json::write_string(&mut body, QUESTION);
     body.extend_from_slice(b"}]}");
     let mut cx = RequestCx { head: &mut head, has_body: true, env };
-    let (mut filter, wanted) = match AiProxy::start(config, &mut cx)? {
+    let (mut filter, wanted) = match AiProxy::begin(config, Rc::clone(active), None, &mut cx)? {
         Start::Run { filter, body, .. } => (filter, body),
         Start::Inactive | Start::Reply(_) => return Err(Fault::internal("the chat does not go upstream")),
     };
@@ -112,8 +122,6 @@ fn chat(
             Flow::Call(_) | Flow::Reply(_) => return Err(Fault::internal("the chat does not go upstream")),
         }
     }
-    if let Some(active) = &config.active {
-        active.credentials.apply(cx.head, active.auth(Some(api)), place)?;
-    }
+    active.credentials.apply(cx.head, active.auth(Some(api)), place)?;
     Ok((head, body))
 }

@@ -4,6 +4,7 @@ use common::filter::{CallAnswer, Env, RequestCx, ResponseBody, ResponseCx};
 use common::http::{Head, path};
 use common::llm::api::Api;
 
+use crate::attempt::Attempt;
 use crate::body;
 use crate::config::{ActiveProvider, Config};
 use crate::credential;
@@ -38,6 +39,7 @@ impl Keys {
         config: &Config,
         active: &ActiveProvider,
         api: Option<Api>,
+        attempt: Option<&Attempt>,
         cx: &RequestCx<'_>,
     ) -> (usize, Option<Box<Self>>) {
         let keys = active.credentials.len();
@@ -54,9 +56,8 @@ impl Keys {
         let consumer = consumer(config, active, api, cx.head);
         let mut fit = fit(active, cx.env);
         let mut retries = 0;
-        if retry::is_upstream(cx.env) {
-            // An earlier attempt at this very request leaves its key in the head.
-            let spent = active.credentials.place_in(cx.head);
+        if let Some(attempt) = attempt {
+            let spent = attempt.spent;
             if fit.iter().any(|place| Some(*place) != spent) {
                 fit.retain(|place| Some(*place) != spent);
             }
@@ -113,6 +114,7 @@ impl Keys {
         &mut self,
         active: &ActiveProvider,
         api: Option<Api>,
+        is_vendors: bool,
         cx: &ResponseCx<'_>,
         limit: usize,
     ) -> Option<ResponseBody> {
@@ -122,7 +124,7 @@ impl Keys {
         self.is_settled = true;
         let status = cx.status();
         // What Envoy answers by itself says nothing about a key.
-        if !is_success(status) && !cx.is_from_upstream() {
+        if !is_success(status) && !is_vendors {
             return None;
         }
         self.record(active, cx, status);

@@ -20,6 +20,7 @@
 //! | `/v1/models` answered from the configuration | `models` |
 
 mod answer;
+mod attempt;
 mod body;
 mod config;
 mod context;

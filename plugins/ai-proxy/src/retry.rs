@@ -114,12 +114,6 @@ pub(crate) fn is_repeatable(api: Api, has_consumer: bool) -> bool {
     }
 }
 
-/// Whether this filter stands in a cluster's upstream chain: only there an address is chosen already
-/// when the request comes.
-pub(crate) fn is_upstream(env: &dyn Env) -> bool {
-    env.property(&["upstream", "address"]).is_some()
-}
-
 /// Fields that tell of the connection or of a body's form there, not of the request.
 const CONNECTION_FIELDS: [&[u8]; 10] = [
     b"connection",

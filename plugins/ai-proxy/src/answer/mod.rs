@@ -3,6 +3,7 @@
 //! Most configurations need nothing here, and then no answer is read. Where one is, it is edited in place: a
 //! whole answer while its head is held, a stream event by event as it comes.
 
+mod opening;
 mod reasoning;
 mod stream;
 mod whole;
@@ -15,6 +16,7 @@ use common::json::{Kind, Object, Raw};
 use crate::provider::Provider;
 use crate::translate::{Pair, vendor_error};
 
+pub(crate) use opening::Opening;
 pub(crate) use reasoning::Mode;
 pub(crate) use stream::ChatStream;
 pub(crate) use whole::{edit, translate};
@@ -45,10 +47,10 @@ impl Answers {
         self.edits_text() || provider.edits_chunks()
     }
 
-    /// How the answer with this head is read.
-    pub(crate) fn form(self, cx: &ResponseCx<'_>) -> Form {
+    /// How the answer with this head is read. `is_vendors`: it is not one of Envoy's own.
+    pub(crate) fn form(self, is_vendors: bool, cx: &ResponseCx<'_>) -> Form {
         let is_answer = cx.status() == 200 && cx.has_body && !cx.head.has("content-encoding");
-        if !is_answer || !cx.is_from_upstream() {
+        if !is_answer || !is_vendors {
             return Form::Unread;
         }
         if cx.head.contains("content-type", "text/event-stream") {
@@ -60,7 +62,8 @@ impl Answers {
         }
     }
 
-    /// How an answer that is to be translated is read, and what becomes of its head.
+    /// How an answer that is to be translated is read, and what becomes of its head. `is_vendors`: it is not one of
+    /// Envoy's own.
     ///
     /// # Errors
     /// It cannot be read.
@@ -68,11 +71,12 @@ impl Answers {
         self,
         pair: Pair,
         passes_errors: bool,
+        is_vendors: bool,
         limit: usize,
-        cx: &mut ResponseCx<'_>,
+        cx: &ResponseCx<'_>,
     ) -> Result<Translated, Fault> {
         let is_success = crate::status::is_success(cx.status());
-        if !cx.is_from_upstream() || (passes_errors && !is_success) {
+        if !is_vendors || (passes_errors && !is_success) {
             return Ok(Translated::As(Form::Unread));
         }
         let is_encoded = cx.head.has("content-encoding");
@@ -127,6 +131,14 @@ impl Setting for Mode {
     fn shown(&self) -> String {
         "`passthrough`".to_owned()
     }
+}
+
+/// Whether this is the head of an answer in events.
+pub(crate) fn is_stream(cx: &ResponseCx<'_>) -> bool {
+    cx.has_body
+        && crate::status::is_success(cx.status())
+        && !cx.head.has("content-encoding")
+        && cx.head.contains("content-type", "text/event-stream")
 }
 
 /// An error that a vendor sends with status 200, in a whole answer or as an event.

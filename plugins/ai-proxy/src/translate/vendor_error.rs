@@ -1,6 +1,6 @@
 //! What a vendor's error says, wherever it says it.
 
-use common::json;
+use common::json::{self, Object};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -22,7 +22,7 @@ pub(crate) fn body(dialect: Dialect, status: u16, text: &[u8]) -> Vec<u8> {
 }
 
 /// The message in the body of an error; the whole body where none is found in it.
-pub(super) fn message(status: u16, body: &[u8]) -> String {
+pub(crate) fn message(status: u16, body: &[u8]) -> String {
     let found = json::object(body).ok().and_then(|body| {
         PLACES.iter().find_map(|place| {
             let (last, parents) = place.split_last()?;
@@ -40,6 +40,45 @@ pub(super) fn message(status: u16, body: &[u8]) -> String {
     }
     let end = (0..=MAX_MESSAGE.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.split_at_checked(end.unwrap_or(0)).map_or(text, |(start, _)| start).to_owned()
+}
+
+/// What vendors call their errors, and the status that each of them has outside of streams:
+/// [Anthropic](https://docs.anthropic.com/en/api/errors), [OpenAI](https://platform.openai.com/docs/guides/error-codes).
+const STATUSES: &[(&str, u16)] = &[
+    ("invalid_request_error", 400),
+    ("invalid_prompt", 400),
+    ("authentication_error", 401),
+    ("invalid_api_key", 401),
+    ("billing_error", 402),
+    ("permission_error", 403),
+    ("not_found_error", 404),
+    ("model_not_found", 404),
+    ("request_too_large", 413),
+    ("context_length_exceeded", 400),
+    ("rate_limit_error", 429),
+    ("rate_limit_exceeded", 429),
+    ("insufficient_quota", 429),
+    ("api_error", 500),
+    ("server_error", 500),
+    ("timeout_error", 504),
+    ("overloaded_error", 529),
+];
+
+/// The status that an error within a stream would have had outside of it, if it says.
+pub(crate) fn status(body: &Object<'_>) -> Option<u16> {
+    let error = body.get("error").and_then(|error| error.object());
+    let said = ["code", "status", "type"].into_iter().filter_map(|name| {
+        let value = error.as_ref().and_then(|error| error.get(name)).or_else(|| body.get(name))?;
+        let number = match value.as_str() {
+            Some(text) => match STATUSES.iter().find(|(name, _)| *name == &*text) {
+                Some((_, status)) => return Some(*status),
+                None => text.parse().ok()?,
+            },
+            None => value.as_u64()?,
+        };
+        u16::try_from(number).ok().filter(|status| (400..600).contains(status))
+    });
+    said.into_iter().next()
 }
 
 #[cfg(test)]
