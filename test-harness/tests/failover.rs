@@ -1,0 +1,371 @@
+//! Failover across vendors, with Envoy's own retries: the shipped config, every fault, every client.
+#![expect(clippy::expect_used, clippy::panic, reason = "in a test, a panic is the verdict")]
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use test_harness::client::{Request, Response, send};
+use test_harness::envoy::{Envoy, EnvoyBinary, Options, Render, Transport, provide_or_skip};
+use test_harness::upstream::{Answer, ContentLength, Recorded, Script, Then, Upstream};
+use test_harness::workspace_root;
+
+/// The text that every vendor answers with.
+const WORD: &str = "Pong";
+/// The client's own key, which no vendor may see.
+const CLIENTS: &str = "sk-clients";
+/// How long the gateway waits for a vendor that is silent.
+const PATIENCE: &str = "0.3s";
+/// The providers of the config, in the order in which they are tried.
+const PROVIDERS: [&str; 3] = ["anthropic", "openai", "deepseek"];
+
+/// What goes wrong at the first vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Status(u16),
+    /// The connection is reset, after the beginning of a stream where there is one.
+    Reset,
+    /// Nobody listens.
+    Refused,
+    /// Nothing more comes, after the beginning of a stream where there is one.
+    Silent,
+    /// A stream begins with an error.
+    ErrorEvent,
+    /// A stream ends before its first word.
+    Empty,
+}
+
+const WRONGS: [Wrong; 8] = [
+    Wrong::Status(429),
+    Wrong::Status(401),
+    Wrong::Status(500),
+    Wrong::Reset,
+    Wrong::Refused,
+    Wrong::Silent,
+    Wrong::ErrorEvent,
+    Wrong::Empty,
+];
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Client {
+    Chat,
+    Messages,
+    Responses,
+}
+
+const CLIENTS_OF_ALL_KINDS: [Client; 1] = [Client::Messages];
+
+impl Client {
+    fn request(self, streams: bool) -> Request {
+        let (path, mut body) = match self {
+            Self::Chat => {
+                ("/v1/chat/completions?x=1", json!({ "messages": [{ "role": "user", "content": "Ping" }] }))
+            }
+            Self::Messages => (
+                "/v1/messages?beta=true",
+                json!({ "max_tokens": 100, "messages": [{ "role": "user", "content": "Ping" }] }),
+            ),
+            Self::Responses => ("/v1/responses", json!({ "input": "Ping" })),
+        };
+        body["model"] = json!("best");
+        if streams {
+            body["stream"] = json!(true);
+        }
+        let request = Request::post_json(path, &body);
+        match self {
+            Self::Messages => request.header("x-api-key", CLIENTS).header("anthropic-version", "2023-06-01"),
+            Self::Chat | Self::Responses => request.header("authorization", format!("Bearer {CLIENTS}")),
+        }
+    }
+
+    /// The answer is one of this client's own.
+    fn check(self, response: &Response, streams: bool) {
+        let text = response.text();
+        assert_eq!(response.status, 200, "{text}");
+        assert!(response.complete, "{text}");
+        if streams {
+            let is_ended = match self {
+                Self::Chat => text.ends_with("data: [DONE]\n\n"),
+                Self::Messages => text.contains("event: message_stop\n"),
+                Self::Responses => text.contains("event: response.completed\n"),
+            };
+            assert!(is_ended && text.matches(WORD).count() >= 1, "{text}");
+            assert!(!text.contains("error\":{"), "{text}");
+            return;
+        }
+        let body = response.json();
+        let said = match self {
+            Self::Chat => &body["choices"][0]["message"]["content"],
+            Self::Messages => &body["content"][0]["text"],
+            Self::Responses => &body["output"][0]["content"][0]["text"],
+        };
+        assert_eq!(said, WORD, "{text}");
+    }
+}
+
+/// A vendor that answers whatever it is asked, in the API that it is asked in.
+fn vendor(request: &Recorded) -> Answer {
+    let streams = request.json()["stream"] == true;
+    let path = request.path();
+    if path.contains("/messages") {
+        messages(streams)
+    } else if path.contains("/responses") {
+        responses(streams)
+    } else {
+        chat(streams)
+    }
+}
+
+fn events(events: &[(&str, Value)]) -> Answer {
+    let answer =
+        Answer::new(200).header("content-type", "text/event-stream").content_length(ContentLength::None);
+    events
+        .iter()
+        .fold(answer, |answer, (name, data)| answer.chunk(format!("event: {name}\ndata: {data}\n\n")))
+}
+
+fn messages(streams: bool) -> Answer {
+    let message = json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": [],
+        "stop_reason": null, "stop_sequence": null, "usage": { "input_tokens": 3, "output_tokens": 1 } });
+    if !streams {
+        let mut whole = message;
+        whole["content"] = json!([{ "type": "text", "text": WORD }]);
+        whole["stop_reason"] = json!("end_turn");
+        return Answer::json(200, &whole);
+    }
+    events(&[
+        ("message_start", json!({ "type": "message_start", "message": message })),
+        (
+            "content_block_start",
+            json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+        ),
+        (
+            "content_block_delta",
+            json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": WORD } }),
+        ),
+        ("content_block_stop", json!({ "type": "content_block_stop", "index": 0 })),
+        (
+            "message_delta",
+            json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn", "stop_sequence": null }, "usage": { "output_tokens": 2 } }),
+        ),
+        ("message_stop", json!({ "type": "message_stop" })),
+    ])
+}
+
+fn chat(streams: bool) -> Answer {
+    if !streams {
+        return Answer::json(
+            200,
+            &json!({ "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt",
+            "choices": [{ "index": 0, "message": { "role": "assistant", "content": WORD }, "finish_reason": "stop" }],
+            "usage": { "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 } }),
+        );
+    }
+    let chunk = |delta: Value, reason: Value| {
+        json!({ "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt",
+            "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] })
+        .to_string()
+    };
+    Answer::sse([
+        chunk(json!({ "role": "assistant", "content": "" }), Value::Null),
+        chunk(json!({ "content": WORD }), Value::Null),
+        chunk(json!({}), json!("stop")),
+        "[DONE]".to_owned(),
+    ])
+}
+
+fn responses(streams: bool) -> Answer {
+    let item = json!({ "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+        "content": [{ "type": "output_text", "text": WORD, "annotations": [] }] });
+    let response = |status: &str, output: Value| {
+        json!({ "id": "resp_1", "object": "response", "created_at": 1, "model": "gpt", "status": status, "output": output,
+            "usage": { "input_tokens": 3, "output_tokens": 2, "total_tokens": 5 } })
+    };
+    if !streams {
+        return Answer::json(200, &response("completed", json!([item])));
+    }
+    events(&[
+        (
+            "response.created",
+            json!({ "type": "response.created", "sequence_number": 0, "response": response("in_progress", json!([])) }),
+        ),
+        (
+            "response.output_item.added",
+            json!({ "type": "response.output_item.added", "sequence_number": 1, "output_index": 0,
+            "item": { "type": "message", "id": "msg_1", "role": "assistant", "status": "in_progress", "content": [] } }),
+        ),
+        (
+            "response.output_text.delta",
+            json!({ "type": "response.output_text.delta", "sequence_number": 2, "item_id": "msg_1",
+            "output_index": 0, "content_index": 0, "delta": WORD }),
+        ),
+        (
+            "response.output_item.done",
+            json!({ "type": "response.output_item.done", "sequence_number": 3, "output_index": 0, "item": item }),
+        ),
+        (
+            "response.completed",
+            json!({ "type": "response.completed", "sequence_number": 4, "response": response("completed", json!([item])) }),
+        ),
+    ])
+}
+
+/// What the first vendor answers instead.
+fn fault(wrong: Wrong) -> Script {
+    Script::computed(move |request| {
+        let streams = request.json()["stream"] == true;
+        // A stream that has begun, and said nothing yet.
+        let begun = || {
+            let mut answer = vendor(request);
+            answer.chunks.truncate(1);
+            answer
+        };
+        match wrong {
+            Wrong::Status(status) => Answer::json(
+                status,
+                &json!({ "type": "error", "error": { "type": "some_error", "message": "not now" } }),
+            ),
+            Wrong::Reset if streams => begun().then(Then::Reset),
+            Wrong::Reset | Wrong::Refused => Answer::reset(),
+            Wrong::Silent if streams => begun().then(Then::Hang),
+            Wrong::Silent => Answer::silence(),
+            Wrong::ErrorEvent => {
+                let error =
+                    json!({ "type": "error", "error": { "type": "overloaded_error", "message": "busy" } });
+                begun().chunk(format!("event: error\ndata: {error}\n\n"))
+            }
+            Wrong::Empty => begun(),
+        }
+    })
+}
+
+struct Gateway {
+    envoy: Envoy,
+    first: Upstream,
+    second: Upstream,
+}
+
+/// A port where nobody listens.
+fn closed_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address")
+}
+
+impl Gateway {
+    /// The shipped config, whose first two providers are these.
+    fn start(binary: &EnvoyBinary, kinds: [&str; 2], refuses: bool) -> Self {
+        let (first, second) = (Upstream::start(), Upstream::start());
+        second.script(Script::computed(vendor));
+        let provider = |id: &str, kind: &str| json!({ "id": id, "type": kind, "apiTokens": [format!("sk-{id}")], "modelMapping": { "*": format!("m-{id}") } });
+        let [anthropic, openai, deepseek] = PROVIDERS;
+        let providers = json!([
+            provider(anthropic, kinds[0]),
+            provider(openai, kinds[1]),
+            provider(deepseek, "deepseek")
+        ]);
+        let place = if refuses { closed_port() } else { first.addr() };
+        let render = Render::from_file(workspace_root().join("envoy/failover.yaml"))
+            .expect("the file")
+            .built_wasm()
+            .wasm_config("ai-proxy", &json!({ "maxBodyBytes": 20_000_000, "providers": providers }))
+            .cluster_endpoint_at("vendors", 0, place, Transport::Plain)
+            .cluster_endpoint_at("vendors", 1, second.addr(), Transport::Plain)
+            .cluster_endpoint_at("vendors", 2, closed_port(), Transport::Plain)
+            .set(&format!("{ROUTE}/retry_policy/per_try_timeout"), json!(PATIENCE));
+        let envoy = Envoy::start(binary, render, options()).expect("Envoy starts");
+        Self { envoy, first, second }
+    }
+
+    fn ask(&self, client: Client, streams: bool) -> Response {
+        send(self.envoy.addr("gateway"), &client.request(streams)).expect("an answer")
+    }
+}
+
+const ROUTE: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route";
+
+fn options() -> Options {
+    let variables = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "DEEPSEEK_API_KEY"];
+    Options {
+        variables: variables.map(|name| (name.to_owned(), "unused".to_owned())).to_vec(),
+        ..Options::default()
+    }
+}
+
+/// Only this provider's key is in the request, and it is in the provider's own words.
+fn check_request(request: &Recorded, id: &str, kind: &str) {
+    let others = PROVIDERS.iter().filter(|other| **other != id).map(|other| format!("sk-{other}"));
+    let head = format!(
+        "{:?}",
+        request
+            .headers
+            .iter()
+            .map(|(name, value)| (name, String::from_utf8_lossy(value)))
+            .collect::<Vec<_>>()
+    );
+    for key in others.chain([CLIENTS.to_owned()]) {
+        assert!(!head.contains(&key), "{kind} sees {key}: {head}");
+    }
+    assert!(head.contains(&format!("sk-{id}")), "{kind}: {head}");
+    let (host, paths): (&str, &[&str]) = match kind {
+        "claude" => ("api.anthropic.com", &["/v1/messages", "/v1/messages?beta=true"]),
+        "openai" => {
+            ("api.openai.com", &["/v1/chat/completions?x=1", "/v1/chat/completions", "/v1/responses"])
+        }
+        "deepseek" => (
+            "api.deepseek.com",
+            &["/v1/chat/completions?x=1", "/v1/chat/completions", "/anthropic/v1/messages?beta=true"],
+        ),
+        other => panic!("{other}"),
+    };
+    assert_eq!(request.host().as_deref(), Some(host));
+    assert!(paths.contains(&request.path().as_str()), "{kind}: {}", request.path());
+    assert_eq!(request.json()["model"], format!("m-{id}"), "{}", request.text());
+    assert_eq!(request.header("content-length"), Some(request.body.len().to_string()));
+    let speaks_anthropic = request.path().contains("/messages");
+    assert!(speaks_anthropic || request.header("anthropic-version").is_none(), "{kind}: {head}");
+    assert!(request.complete);
+}
+
+fn play(kinds: [&str; 2]) {
+    let Some(binary) = provide_or_skip("failover") else { return };
+    for wrong in WRONGS {
+        let gateway = Gateway::start(&binary, kinds, wrong == Wrong::Refused);
+        gateway.first.script(fault(wrong));
+        for client in CLIENTS_OF_ALL_KINDS {
+            for streams in [false, true] {
+                if !streams && matches!(wrong, Wrong::ErrorEvent | Wrong::Empty) {
+                    continue;
+                }
+                let what = format!("{kinds:?} {wrong:?} {client:?} streams: {streams}");
+                let response = gateway.ask(client, streams);
+                if response.status != 200 {
+                    panic!("{what}: {} {}\n{}", response.status, response.text(), gateway.envoy.log());
+                }
+                client.check(&response, streams);
+                let asked = gateway.first.take();
+                assert_eq!(asked.len(), usize::from(wrong != Wrong::Refused), "{what}");
+                asked.iter().for_each(|request| check_request(request, PROVIDERS[0], kinds[0]));
+                let asked = gateway.second.take();
+                assert_eq!(asked.len(), 1, "{what}");
+                asked.iter().for_each(|request| check_request(request, PROVIDERS[1], kinds[1]));
+            }
+        }
+        assert!(gateway.first.stray().is_empty() && gateway.second.stray().is_empty(), "{kinds:?} {wrong:?}");
+    }
+}
+
+#[test]
+fn anthropic_fails_over_to_openai() {
+    play(["claude", "openai"]);
+}
+
+#[test]
+fn openai_fails_over_to_anthropic() {
+    play(["openai", "claude"]);
+}
+
+#[test]
+fn deepseek_fails_over_to_anthropic() {
+    play(["deepseek", "claude"]);
+}
