@@ -1,8 +1,12 @@
 //! Failover across vendors, with Envoy's own retries: the shipped config, every fault, every client.
-#![expect(clippy::expect_used, clippy::panic, reason = "in a test, a panic is the verdict")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "in a test, a panic is the verdict"
+)]
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use test_harness::client::{Request, Response, send};
@@ -240,6 +244,24 @@ fn fault(wrong: Wrong) -> Script {
     })
 }
 
+/// How the vendors stand in the config.
+#[derive(Debug, Clone, Copy)]
+enum Layout {
+    /// One cluster, a priority each.
+    Priorities,
+    /// A cluster each, and one that is composed of them.
+    Composite,
+}
+
+impl Layout {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Priorities => "envoy/failover.yaml",
+            Self::Composite => "envoy/failover-composite.yaml",
+        }
+    }
+}
+
 struct Gateway {
     envoy: Envoy,
     first: Upstream,
@@ -253,8 +275,8 @@ fn closed_port() -> SocketAddr {
 }
 
 impl Gateway {
-    /// The shipped config, whose first two providers are these.
-    fn start(binary: &EnvoyBinary, kinds: [&str; 2], refuses: bool) -> Self {
+    /// A shipped config, whose first two providers are these.
+    fn start(binary: &EnvoyBinary, layout: Layout, kinds: [&str; 2], refuses: bool) -> Self {
         let (first, second) = (Upstream::start(), Upstream::start());
         second.script(Script::computed(vendor));
         let provider = |id: &str, kind: &str| json!({ "id": id, "type": kind, "apiTokens": [format!("sk-{id}")], "modelMapping": { "*": format!("m-{id}") } });
@@ -265,14 +287,18 @@ impl Gateway {
             provider(deepseek, "deepseek")
         ]);
         let place = if refuses { closed_port() } else { first.addr() };
-        let render = Render::from_file(workspace_root().join("envoy/failover.yaml"))
+        let places = [place, second.addr(), closed_port()];
+        let mut render = Render::from_file(workspace_root().join(layout.file()))
             .expect("the file")
             .built_wasm()
             .wasm_config("ai-proxy", &json!({ "maxBodyBytes": 20_000_000, "providers": providers }))
-            .cluster_endpoint_at("vendors", 0, place, Transport::Plain)
-            .cluster_endpoint_at("vendors", 1, second.addr(), Transport::Plain)
-            .cluster_endpoint_at("vendors", 2, closed_port(), Transport::Plain)
             .set(&format!("{ROUTE}/retry_policy/per_try_timeout"), json!(PATIENCE));
+        for (at, (id, place)) in PROVIDERS.iter().zip(places).enumerate() {
+            render = match layout {
+                Layout::Priorities => render.cluster_endpoint_at("vendors", at, place, Transport::Plain),
+                Layout::Composite => render.cluster_endpoint(id, place, Transport::Plain),
+            };
+        }
         let envoy = Envoy::start(binary, render, options()).expect("Envoy starts");
         Self { envoy, first, second }
     }
@@ -327,10 +353,10 @@ fn check_request(request: &Recorded, id: &str, kind: &str) {
     assert!(request.complete);
 }
 
-fn play(kinds: [&str; 2]) {
+fn play(layout: Layout, kinds: [&str; 2]) {
     let Some(binary) = provide_or_skip("failover") else { return };
     for wrong in WRONGS {
-        let gateway = Gateway::start(&binary, kinds, wrong == Wrong::Refused);
+        let gateway = Gateway::start(&binary, layout, kinds, wrong == Wrong::Refused);
         gateway.first.script(fault(wrong));
         for client in CLIENTS_OF_ALL_KINDS {
             for streams in [false, true] {
@@ -357,15 +383,41 @@ fn play(kinds: [&str; 2]) {
 
 #[test]
 fn anthropic_fails_over_to_openai() {
-    play(["claude", "openai"]);
+    play(Layout::Priorities, ["claude", "openai"]);
 }
 
 #[test]
 fn openai_fails_over_to_anthropic() {
-    play(["openai", "claude"]);
+    play(Layout::Priorities, ["openai", "claude"]);
 }
 
 #[test]
 fn deepseek_fails_over_to_anthropic() {
-    play(["deepseek", "claude"]);
+    play(Layout::Priorities, ["deepseek", "claude"]);
+}
+
+#[test]
+fn clusters_fail_over_like_priorities() {
+    play(Layout::Composite, ["claude", "deepseek"]);
+}
+
+/// What the failure costs beyond itself, and that nothing is lost or crossed in many of them.
+#[test]
+fn two_thousand_failures_in_a_row_are_all_answered_by_the_second_vendor() {
+    let Some(binary) = provide_or_skip("failover in a row") else { return };
+    let gateway = Gateway::start(&binary, Layout::Priorities, ["openai", "claude"], false);
+    gateway.first.script(fault(Wrong::Status(429)));
+    for round in 0..2000 {
+        let (client, streams) = (CLIENTS_OF_ALL_KINDS[round % CLIENTS_OF_ALL_KINDS.len()], round % 2 == 0);
+        client.check(&gateway.ask(client, streams), streams);
+        gateway.first.take().iter().for_each(|request| check_request(request, PROVIDERS[0], "openai"));
+        let asked = gateway.second.take();
+        assert_eq!(asked.len(), 1, "{round}");
+        asked.iter().for_each(|request| check_request(request, PROVIDERS[1], "claude"));
+    }
+    let count = |outcome: &str| {
+        let stats = gateway.envoy.stats(&format!("outcome.{outcome}")).expect("stats");
+        stats.values().sum::<u64>()
+    };
+    assert_eq!((count("failed"), count("served")), (2000, 2000));
 }

@@ -702,7 +702,10 @@ impl<F: Filter> Exchange<F> {
             Ok(opening) => opening,
             Err(fault) => return self.refuse(host, &fault),
         };
-        if opening == Opening::Wait && !end && self.opened < self.limit {
+        if opening == Opening::Wait && !end {
+            if self.opened >= self.limit {
+                return self.refuse(host, &self.response_too_large());
+            }
             self.stage = Stage::ResponseOpening;
             return Action::Pause;
         }

@@ -252,7 +252,7 @@ pub enum Growth {
 /// What becomes of a response that begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// More of it is to come first. At its end, or at the limit, it leaves all the same.
+    /// More of it is to come first. At its end it leaves all the same; if it has reached the limit, it is refused.
     Wait,
     /// It leaves, and [`Filter::response_chunk`] gets the pieces that follow.
     Rewrite,
@@ -274,7 +274,7 @@ pub enum ResponseBody {
     Chunks,
     /// The head waits until [`Filter::response_opens`] has seen enough of the body to let both go.
     Opening {
-        /// Bytes; it must not exceed Envoy's own buffer limit. What is larger does not wait.
+        /// Bytes that may wait; it must not exceed Envoy's own buffer limit.
         limit: usize,
     },
     /// It passes as it comes, and [`Filter::response_passes`] sees each piece; the head leaves at once.

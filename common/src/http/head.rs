@@ -644,4 +644,29 @@ mod tests {
         huge[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(Head::from_pairs(huge).fields().count(), 0);
     }
+
+    #[test]
+    fn a_run_begins_with_what_the_first_one_found() {
+        let sent = [(":path", "/client"), ("authorization", "client"), ("x-many", "1"), ("x-many", "2")];
+        let mut head = Head::from_fields(&sent);
+        let first = Head::from_fields(&sent);
+        for (path, key) in [("/first", "sk-1"), ("/second", "sk-2"), ("/third", "sk-3")] {
+            assert_eq!(head.original(":path"), Some(&b"/client"[..]));
+            assert_eq!(head.original("x-key"), None);
+            let (mut now, mut then) = (Vec::from_iter(head.fields()), Vec::from_iter(first.fields()));
+            now.sort_unstable();
+            then.sort_unstable();
+            assert_eq!(now, then, "{path}");
+            head.set(":path", path);
+            head.remove("authorization");
+            head.set("x-key", key);
+            if key != "sk-1" {
+                head.set("x-many", key);
+            }
+            let kept = head.undo().bytes();
+            head.settle();
+            assert_eq!(head.get_str("x-key"), Some(key));
+            head.restore(Undo::read(kept));
+        }
+    }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Secret, Section};
 use common::filter::{
-    CallAnswer, Callout, End, Env, Filter, Flow, Growth, LogLevel, MetricKind, RequestBody, RequestCx,
-    ResponseBody, ResponseCx, Shared, Start, StreamCx, TickCx,
+    CallAnswer, Callout, End, Env, Filter, Flow, Growth, LogLevel, MetricKind, Opening, RequestBody,
+    RequestCx, ResponseBody, ResponseCx, Shared, Start, StreamCx, TickCx,
 };
 use common::http::{Fault, LocalReply};
 use serde::Deserialize;
@@ -35,8 +35,12 @@ pub struct Config {
     request_headers: BTreeMap<String, String>,
     /// Call a service while the request is held.
     request_call: Option<Call>,
-    /// What to do with responses: `pass`, `observed`, `chunks` or `whole`.
+    /// What to do with responses: `pass`, `observed`, `chunks`, `opening` or `whole`.
     response: Option<Mode>,
+    /// A response opens when this text has come; the rest is rewritten. `!` before it is a fault of the upstream's.
+    response_until: String,
+    /// What takes the place of a response is written over it.
+    in_place: bool,
     /// Limit of a whole response.
     response_limit: usize,
     /// Replace the response body.
@@ -67,6 +71,7 @@ enum Mode {
     Pass,
     Observed,
     Chunks,
+    Opening,
     Whole,
 }
 
@@ -128,6 +133,8 @@ pub struct Probe {
     config: Rc<Config>,
     /// The call of the response's head has been made.
     called: bool,
+    /// What has come of a response that has not opened.
+    opening: Vec<u8>,
 }
 
 impl Filter for Probe {
@@ -189,7 +196,7 @@ impl Filter for Probe {
             Some(limit) => RequestBody::Whole { limit },
             None => RequestBody::Pass,
         };
-        let filter = Self { config: Rc::clone(config), called: false };
+        let filter = Self { config: Rc::clone(config), called: false, opening: Vec::new() };
         Ok(Start::Run { filter, body, response: config.response.is_some() })
     }
 
@@ -298,6 +305,30 @@ impl Filter for Probe {
         }
     }
 
+    fn response_opens(
+        &mut self,
+        cx: &mut ResponseCx<'_>,
+        piece: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Opening, Fault> {
+        self.opening.extend_from_slice(piece);
+        if self.opening.contains(&b'!') {
+            return Err(Fault::upstream("bad_opening", "the response has a `!`"));
+        }
+        let until = self.config.response_until.as_str();
+        if !end && !String::from_utf8_lossy(&self.opening).contains(until) {
+            return Ok(Opening::Wait);
+        }
+        cx.head.set("x-opened", self.opening.len().to_string());
+        out.extend(self.opening.iter().map(u8::to_ascii_uppercase));
+        Ok(if until == "|" { Opening::Pass } else { Opening::Rewrite })
+    }
+
+    fn replies_in_place(&self) -> bool {
+        self.config.in_place
+    }
+
     fn request_passes(&mut self, cx: &StreamCx<'_>, piece: &[u8], end: bool) {
         cx.env
             .log(LogLevel::Info, format_args!("probe: saw {} bytes of the request, end {end}", piece.len()));
@@ -320,6 +351,7 @@ impl Probe {
         match self.config.response {
             Some(Mode::Chunks) => ResponseBody::Chunks,
             Some(Mode::Observed) => ResponseBody::Observed,
+            Some(Mode::Opening) => ResponseBody::Opening { limit: self.config.response_limit },
             Some(Mode::Whole) => ResponseBody::Whole { limit: self.config.response_limit },
             Some(Mode::Pass) | None => ResponseBody::Pass,
         }

@@ -620,3 +620,75 @@ fn one_of_all_workers_does_the_work_of_a_period() {
     let shared = second.envoy.shared.borrow();
     assert!(shared.keys().all(|name| name.starts_with("probe.")), "{shared:?}");
 }
+
+const OPENS: &str = r#"{"response":"opening","responseLimit":9,"responseUntil":"b"}"#;
+
+fn opened(config: &str, pieces: &[&str]) -> Played {
+    run(config, post("x").answered(200, &[("content-length", "18"), ("etag", "e")], chunks(pieces)))
+}
+
+#[test]
+fn a_response_opens_when_enough_was_seen() {
+    let client = opened(OPENS, &["a", "ab", "cd", "ef"]).client.unwrap();
+    assert_eq!(client.header("x-opened").as_deref(), Some("3"));
+    assert_eq!(client.header("content-length"), None);
+    assert_eq!(client.chunks, chunks(&["AAB", "CD", "EF"]), "what follows is rewritten, and not held");
+    let passes = OPENS.replace("\"b\"", "\"|\"");
+    let client = opened(&passes, &["a", "|b", "cd"]).client.unwrap();
+    assert_eq!(client.chunks, chunks(&["A|B", "cd"]), "what follows passes");
+}
+
+#[test]
+fn a_response_that_ends_first_opens_at_its_end() {
+    for trailers in [false, true] {
+        let script = post("x").answered(200, &[], chunks(&["x", "y"]));
+        let script = if trailers { script.with_response_trailers() } else { script };
+        assert_eq!(run(OPENS, script).client.unwrap().text(), "XY");
+    }
+    let client = run(OPENS, post("x").answered(204, &[], [])).client.unwrap();
+    assert_eq!((client.header("x-opened").as_deref(), client.text()), (Some("0"), String::new()));
+    let after_a_call = r#"{"response":"opening","responseLimit":99,"responseUntil":"b",
+        "responseHeadCall":{"cluster":"s","path":"/","timeoutMs":1}}"#;
+    let script =
+        post("x").answered(200, &[], chunks(&["a", "b", "c"])).call_answer(200, "").call_answers_after(1);
+    assert_eq!(run(after_a_call, script).client.unwrap().text(), "ABC");
+}
+
+#[test]
+fn a_response_that_does_not_open_within_the_limit_is_refused() {
+    let never = OPENS.replace("\"b\"", "\"never\"");
+    assert_eq!(opened(&never, &["01234", "56789"]).replied().status, 502);
+    assert_eq!(opened(OPENS, &["b0123456789"]).replied().status, 502);
+}
+
+#[test]
+fn what_takes_the_place_of_a_response_is_written_over_it_where_that_is_asked_for() {
+    let in_place = r#"{"response":"opening","responseLimit":999,"responseUntil":"b","inPlace":true}"#;
+    for pieces in [&["!"][..], &["a", "!", "rest", "of it"]] {
+        let client = opened(in_place, pieces).client.unwrap();
+        assert_eq!(client.header(":status").as_deref(), Some("502"), "{pieces:?}");
+        assert_eq!(client.header("content-type").as_deref(), Some("application/json"));
+        assert_eq!(client.header("etag"), None, "what told of the body that is gone");
+        assert!(
+            client.text().contains("bad_opening") && !client.text().contains("rest"),
+            "{}",
+            client.text()
+        );
+    }
+    let whole = r#"{"response":"whole","responseLimit":300,"inPlace":true}"#;
+    let long = "0".repeat(301);
+    let client = opened(whole, &[&long]).client.unwrap();
+    assert_eq!(client.header(":status").as_deref(), Some("502"));
+    assert!(client.text().contains("response_too_large"), "{}", client.text());
+    let announced = post("x").answered(200, &[("content-length", "301")], chunks(&["0", &"0".repeat(300)]));
+    let client = run(whole, announced).client.unwrap();
+    assert!(client.text().contains("response_too_large"), "{}", client.text());
+    let replies = r#"{"response":"whole","responseLimit":999,"inPlace":true,
+        "responseHeadCall":{"cluster":"s","path":"/","timeoutMs":1,"reply":true}}"#;
+    let script = post("x").answered(200, &[], chunks(&["a"])).call_answer(200, "");
+    let client = run(replies, script).client.unwrap();
+    assert_eq!(client.header(":status").as_deref(), Some("451"));
+    let script = post("x").answered(204, &[], []).call_answer(200, "");
+    let client = run(replies, script).client.unwrap();
+    assert_eq!((client.header(":status").as_deref(), client.text()), (Some("451"), String::new()));
+}
