@@ -9,11 +9,12 @@ use serde_json::Value;
 use test_harness::client::{Request, send};
 use test_harness::envoy::render::{parse_yaml, visit};
 use test_harness::envoy::{Envoy, Options, Render, Transport, provide_or_skip, validate};
+use test_harness::upstream::{Answer, Script, Upstream};
 use test_harness::vendor::{self, Vendor};
 use test_harness::{scenario, workspace_root};
 
 /// The variables that shipped configs take their keys from.
-const KEYS: [&str; 3] = ["OPENAI_API_KEY", "DEEPSEEK_API_KEY", "MISTRAL_API_KEY"];
+const KEYS: [&str; 4] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY", "MISTRAL_API_KEY"];
 
 fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -62,10 +63,19 @@ fn examples_give_their_answers() {
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         };
         let mut render = Render::from_file(&config).expect("the file").built_wasm();
-        let mut vendors = Vec::new();
-        for cluster in clusters(&config) {
-            let vendor = Vendor::start(vendor::Options { key: key_of(&cluster), pace: Duration::ZERO });
-            render = render.cluster_endpoint(&cluster, vendor.addr(), Transport::Plain);
+        let (mut vendors, overloaded) = (Vec::new(), Upstream::start());
+        overloaded.script(Script::new().otherwise(Answer::new(529)));
+        for endpoint in endpoints(&config) {
+            // Of several endpoints the first fails, so that the example shows what follows.
+            if endpoint.place == 0 && endpoint.has_others {
+                let address = overloaded.addr();
+                render = render.cluster_endpoint_at(&endpoint.cluster, 0, address, Transport::Plain);
+                continue;
+            }
+            let vendor =
+                Vendor::start(vendor::Options { key: key_of(&endpoint.vendor), pace: Duration::ZERO });
+            let address = vendor.addr();
+            render = render.cluster_endpoint_at(&endpoint.cluster, endpoint.place, address, Transport::Plain);
             vendors.push(vendor);
         }
         let envoy = Envoy::start(&binary, render, options()).expect("Envoy starts");
@@ -73,7 +83,9 @@ fn examples_give_their_answers() {
         let mut asked = 0;
         for path in requests {
             asked += 1;
-            let request = Request::post_json("/v1/chat/completions", &read(&path));
+            let api =
+                if name_of(&path).contains("messages") { "/v1/messages" } else { "/v1/chat/completions" };
+            let request = Request::post_json(api, &read(&path));
             let response = send(envoy.addr(""), &request).expect("an answer");
             let answer = read(&folder.join(name_of(&path).replacen("request", "answer", 1)));
             let differences = scenario::json_lacks(&response.json(), &answer);
@@ -87,21 +99,45 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The example explains the config that stands among those to deploy.
+/// Examples explain configs that stand among those to deploy.
 #[test]
-fn multi_model_example_shows_the_shipped_config() {
+fn examples_show_the_shipped_configs() {
     let read = |path: &str| {
         let text = fs::read_to_string(workspace_root().join(path)).expect("the file");
         parse_yaml(&text).expect("YAML")
     };
     assert_eq!(read("examples/multi-model-gateway/envoy.yaml"), read("envoy/multi-model.yaml"));
+    assert_eq!(read("examples/failover/envoy.yaml"), read("envoy/failover.yaml"));
 }
 
-fn clusters(config: &Path) -> Vec<String> {
+/// Where a config sends requests.
+struct Endpoint {
+    cluster: String,
+    /// Among those of its cluster.
+    place: usize,
+    has_others: bool,
+    /// Named by its metadata, or else by its cluster.
+    vendor: String,
+}
+
+fn endpoints(config: &Path) -> Vec<Endpoint> {
     let text = fs::read_to_string(config).expect("the file");
     let documents = parse_yaml(&text).expect("YAML");
-    let clusters = documents[0]["static_resources"]["clusters"].as_array().cloned().unwrap_or_default();
-    clusters.iter().filter_map(|cluster| cluster["name"].as_str().map(str::to_owned)).collect()
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut endpoints = Vec::new();
+    for cluster in list(&documents[0]["static_resources"]["clusters"]) {
+        let name = cluster["name"].as_str().expect("a name");
+        let localities = list(&cluster["load_assignment"]["endpoints"]);
+        let all: Vec<Value> =
+            localities.iter().flat_map(|locality| list(&locality["lb_endpoints"])).collect();
+        for (place, endpoint) in all.iter().enumerate() {
+            let vendor =
+                endpoint["metadata"]["filter_metadata"]["ai-proxy"]["provider"].as_str().unwrap_or(name);
+            let (cluster, vendor) = (name.to_owned(), vendor.to_owned());
+            endpoints.push(Endpoint { cluster, place, has_others: all.len() > 1, vendor });
+        }
+    }
+    endpoints
 }
 
 /// Istio's control plane is not to be had in a test; what it passes on is: the plugin's own config.
