@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::BenchError;
-use super::traffic::MODEL;
+use super::traffic::{MODEL, Talk};
 use crate::toolchain::{self, Built};
 
 /// The token that ai-proxy puts in the place of the client's.
@@ -20,8 +20,23 @@ pub struct Chain {
     pub filters: Vec<Filter>,
     /// Whether its filters do nothing: others of as many filters are compared with it.
     pub does_nothing: bool,
+    /// Where they stand.
+    pub place: Place,
+    /// What the client speaks.
+    pub client: Talk,
+    /// What the vendor speaks.
+    pub vendor: Talk,
     /// What may be said of it.
     pub bars: Bars,
+}
+
+/// Where the filters of a chain stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Before the router.
+    Downstream,
+    /// In the cluster's chain, which runs for each attempt.
+    Upstream,
 }
 
 /// A Wasm filter and its configuration.
@@ -42,6 +57,8 @@ pub struct Bars {
     pub small_points: Option<f64>,
     /// The same at 16 KiB.
     pub large_points: Option<f64>,
+    /// CPU of a request of 1 KiB, in percent over the empty chain.
+    pub small_over_empty: Option<f64>,
     /// CPU of a streamed event over the empty chain, in microseconds.
     pub event_us: Option<f64>,
     /// Time that loading adds to Envoy's start, in milliseconds.
@@ -49,10 +66,15 @@ pub struct Bars {
 }
 
 impl Chain {
+    /// A chain for chats, of which nothing is promised.
+    pub(super) fn new(name: String, filters: Vec<Filter>) -> Self {
+        let (place, client, vendor) = (Place::Downstream, Talk::Chats, Talk::Chats);
+        Self { name, filters, does_nothing: false, place, client, vendor, bars: Bars::default() }
+    }
+
     /// The router alone.
     pub fn empty() -> Self {
-        let bars = Bars::default();
-        Self { name: "empty chain".to_owned(), filters: Vec::new(), does_nothing: false, bars }
+        Self::new("empty chain".to_owned(), Vec::new())
     }
 
     /// So many of the harness's own filter that does nothing, each in a VM of its own.
@@ -63,7 +85,7 @@ impl Chain {
         let filter = own("noop", Vec::new())?;
         let name =
             if count == 1 { "do-nothing filter".to_owned() } else { format!("{count} do-nothing filters") };
-        Ok(Self { name, filters: vec![filter; count], does_nothing: true, bars: Bars::default() })
+        Ok(Self { does_nothing: true, ..Self::new(name, vec![filter; count]) })
     }
 
     /// The harness's own filter that makes ai-proxy's host calls and nothing of them: what is left of
@@ -73,7 +95,7 @@ impl Chain {
     /// It could not be built.
     pub fn host_calls() -> Result<Self, BenchError> {
         let filters = vec![own("hostcalls", vec![VENDOR_TOKEN.to_owned()])?];
-        Ok(Self { name: "host calls alone".to_owned(), filters, does_nothing: false, bars: Bars::default() })
+        Ok(Self::new("host calls alone".to_owned(), filters))
     }
 }
 
@@ -93,18 +115,70 @@ pub fn plugin_chains(module: &Built) -> Vec<Chain> {
         let name =
             if use_case.is_empty() { module.name.clone() } else { format!("{}, {use_case}", module.name) };
         let filters = vec![Filter { module: module.clone(), config, upstream_sees }];
-        Chain { name, filters, does_nothing: false, bars }
+        Chain { bars, ..Chain::new(name, filters) }
     };
     let load_ms = Some(1000.0);
     match module.name.as_str() {
         "ai-proxy" => {
-            let bars =
-                Bars { small_points: Some(20.0), large_points: Some(30.0), event_us: Some(3.0), load_ms };
+            let bars = Bars {
+                small_points: Some(20.0),
+                large_points: Some(30.0),
+                event_us: Some(3.0),
+                load_ms,
+                ..Bars::default()
+            };
             let provider = json!({ "type": "openai", "apiTokens": [VENDOR_TOKEN] });
             let mut mapping = provider.clone();
             mapping["modelMapping"] = json!({ MODEL: MAPPED_MODEL });
             let token = format!("Bearer {VENDOR_TOKEN}");
+            let translated = |client: Talk, vendor: Talk, use_case: &str, provider: Value, sees: &str| {
+                let bars =
+                    Bars { small_over_empty: Some(60.0), event_us: Some(5.0), load_ms, ..Bars::default() };
+                let chain = chain(
+                    use_case,
+                    json!({ "provider": provider }),
+                    vec![VENDOR_TOKEN.to_owned(), sees.to_owned()],
+                    bars,
+                );
+                Chain { client, vendor, ..chain }
+            };
+            let over = |client: &str, vendor: &str| {
+                let mut provider = provider.clone();
+                provider["translateApis"] = json!({ client: vendor });
+                provider
+            };
+            let (chats, responses) = ("openai/v1/chatcompletions", "openai/v1/responses");
+            let claude = json!({ "type": "claude", "apiTokens": [VENDOR_TOKEN] });
+            let each = chain(
+                "for each attempt",
+                json!({ "provider": provider }),
+                vec![token.clone()],
+                Bars::default(),
+            );
             vec![
+                Chain { place: Place::Upstream, ..each },
+                translated(
+                    Talk::Messages,
+                    Talk::Chats,
+                    "Messages over chats",
+                    provider.clone(),
+                    "/v1/chat/completions",
+                ),
+                translated(Talk::Chats, Talk::Messages, "chats over Messages", claude, "/v1/messages"),
+                translated(
+                    Talk::Responses,
+                    Talk::Chats,
+                    "Responses over chats",
+                    over(responses, chats),
+                    "/v1/chat/completions",
+                ),
+                translated(
+                    Talk::Chats,
+                    Talk::Responses,
+                    "chats over Responses",
+                    over(chats, responses),
+                    "/v1/responses",
+                ),
                 chain("", json!({ "provider": provider }), vec![token.clone(), MODEL.to_owned()], bars),
                 chain(
                     "model mapped",
@@ -149,7 +223,6 @@ pub fn joint_chains(modules: &[Built]) -> Vec<Chain> {
     let [Some(router), Some(mapper), Some(proxy)] = names.map(find) else { return Vec::new() };
     let filter = |module, config, sees: &str| Filter { module, config, upstream_sees: vec![sees.to_owned()] };
     vec![Chain {
-        name: names.join(" + "),
         filters: vec![
             filter(router, json!({ "modelToHeader": "x-ai-model" }), &format!("x-ai-model: {MODEL}")),
             filter(mapper, json!({ "modelMapping": { MODEL: MAPPED_MODEL } }), MAPPED_MODEL),
@@ -159,8 +232,8 @@ pub fn joint_chains(modules: &[Built]) -> Vec<Chain> {
                 VENDOR_TOKEN,
             ),
         ],
-        does_nothing: false,
         bars: Bars { small_points: Some(45.0), ..Bars::default() },
+        ..Chain::new(names.join(" + "), Vec::new())
     }]
 }
 
@@ -177,7 +250,11 @@ mod tests {
         for name in ["ai-proxy", "model-mapper"] {
             let names: Vec<String> =
                 plugin_chains(&built(name)).into_iter().map(|chain| chain.name).collect();
-            assert_eq!(names, [name.to_owned(), format!("{name}, model mapped")]);
+            assert!(names.contains(&name.to_owned()) && names.contains(&format!("{name}, model mapped")));
+            let mut unique = names.clone();
+            unique.sort();
+            unique.dedup();
+            assert_eq!(unique.len(), names.len(), "{names:?}");
         }
     }
 

@@ -191,11 +191,12 @@ fn only_filter(chain: &Chain) -> Option<&Filter> {
 }
 
 fn verdicts(chain: &Chain, figures: &Figures) -> Vec<Verdict> {
-    let Bars { small_points, large_points, event_us, load_ms } = chain.bars;
+    let Bars { small_points, large_points, small_over_empty, event_us, load_ms } = chain.bars;
     let budget_kib = only_filter(chain).and_then(|filter| filter.module.budget_kib);
     let lines = [
         ("CPU, 1 KiB, over do-nothing", figures.small.points.median, small_points, "points"),
         ("CPU, 16 KiB, over do-nothing", figures.large.points.median, large_points, "points"),
+        ("CPU, 1 KiB, over empty", figures.small.over_empty.median, small_over_empty, "%"),
         ("CPU, streamed event, over empty", figures.event_added_us.median, event_us, "µs"),
         ("load time, over empty", figures.load_ms.median, load_ms, "ms"),
         (".wasm", figures.wasm_kib.unwrap_or(0.0), budget_kib.map(|kib| kib as f64), "KiB"),
@@ -233,6 +234,7 @@ pub(super) mod tests {
         let bars = Bars {
             small_points: Some(20.0),
             large_points: Some(40.0),
+            small_over_empty: Some(60.0),
             event_us: Some(1.0),
             load_ms: Some(1000.0),
         };
@@ -244,10 +246,12 @@ pub(super) mod tests {
         };
         let noop = Built { budget_kib: None, ..module.clone() };
         let chain = |name: &str, module, does_nothing, bars| Chain {
-            name: name.to_owned(),
-            filters: vec![Filter { module, config: json!({}), upstream_sees: Vec::new() }],
             does_nothing,
             bars,
+            ..Chain::new(
+                name.to_owned(),
+                vec![Filter { module, config: json!({}), upstream_sees: Vec::new() }],
+            )
         };
         let chains = [
             Chain::empty(),
@@ -283,10 +287,8 @@ pub(super) mod tests {
             Built { name: "acme".to_owned(), path: "acme.wasm".into(), size: 1, budget_kib: Some(9) };
         let filter = Filter { module, config: json!({}), upstream_sees: Vec::new() };
         let chain = |count, does_nothing| Chain {
-            name: String::new(),
-            filters: vec![filter.clone(); count],
             does_nothing,
-            bars: Bars::default(),
+            ..Chain::new(String::new(), vec![filter.clone(); count])
         };
         let chains = [
             Chain::empty(),
@@ -317,6 +319,7 @@ pub(super) mod tests {
         let expected = [
             ("CPU, 1 KiB, over do-nothing", true),
             ("CPU, 16 KiB, over do-nothing", false),
+            ("CPU, 1 KiB, over empty", false),
             ("CPU, streamed event, over empty", true),
             ("load time, over empty", false),
             (".wasm", false),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::chains::{Chain, Filter};
+use super::chains::{Chain, Filter, Place};
 use super::peers::Peers;
 use super::traffic::Traffic;
 use super::{BenchError, process};
@@ -21,6 +21,7 @@ pub(super) struct Gateway {
     envoy: Envoy,
     start_time: Duration,
     upstream: TcpListener,
+    traffic: Traffic,
 }
 
 impl Gateway {
@@ -31,7 +32,7 @@ impl Gateway {
             Ok((listener, address))
         });
         let (upstream, address) = bound.map_err(BenchError::io("binding a port"))?;
-        let config = config(&chain.filters, address);
+        let config = config(chain, address);
         let options = Options {
             concurrency: workers,
             // What a filter logs would be measured with it.
@@ -50,6 +51,7 @@ impl Gateway {
             start_time: start.elapsed(),
             envoy,
             upstream,
+            traffic: Traffic::of(chain.client, chain.vendor),
         })
     }
 
@@ -58,11 +60,16 @@ impl Gateway {
         self.start_time
     }
 
+    /// What its peers send.
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// Opens so many connections, and makes sure that the filter does its work.
-    pub(super) fn connect(&self, connections: usize, traffic: &Traffic) -> Result<Peers<'_>, BenchError> {
+    pub(super) fn connect(&self, connections: usize) -> Result<Peers<'_>, BenchError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.envoy.port(GATEWAY)));
         let mut peers = self.drive(|| Peers::connect(address, connections, &self.upstream))?;
-        self.drive(|| peers.exchange(&traffic.small, &traffic.completion))?;
+        self.drive(|| peers.exchange(&self.traffic.small, &self.traffic.completion))?;
         let seen = String::from_utf8_lossy(peers.last_request());
         match self.upstream_sees.iter().find(|text| !seen.contains(text.as_str())) {
             None => Ok(peers),
@@ -99,8 +106,12 @@ impl Gateway {
     }
 }
 
-fn config(filters: &[Filter], upstream: SocketAddr) -> Value {
-    json!({ "static_resources": { "listeners": [listener(filters)], "clusters": [cluster(upstream)] } })
+fn config(chain: &Chain, upstream: SocketAddr) -> Value {
+    let (before, behind): (&[Filter], &[Filter]) = match chain.place {
+        Place::Downstream => (&chain.filters, &[]),
+        Place::Upstream => (&[], &chain.filters),
+    };
+    json!({ "static_resources": { "listeners": [listener(before)], "clusters": [cluster(upstream, behind)] } })
 }
 
 fn listener(filters: &[Filter]) -> Value {
@@ -156,15 +167,28 @@ fn wasm((place, filter): (usize, &Filter)) -> Value {
     })
 }
 
-fn cluster(upstream: SocketAddr) -> Value {
+fn cluster(upstream: SocketAddr, filters: &[Filter]) -> Value {
     let address =
         json!({ "socket_address": { "address": upstream.ip().to_string(), "port_value": upstream.port() } });
-    json!({
+    let mut cluster = json!({
         "name": GATEWAY,
         "type": "STATIC",
         "load_assignment": {
             "cluster_name": GATEWAY,
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
         },
-    })
+    });
+    if !filters.is_empty() {
+        let codec = json!({
+            "name": "envoy.filters.http.upstream_codec",
+            "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec" },
+        });
+        let filters: Vec<Value> = filters.iter().enumerate().map(wasm).chain([codec]).collect();
+        cluster["typed_extension_protocol_options"] = json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": { "http_protocol_options": {} },
+            "http_filters": filters,
+        } });
+    }
+    cluster
 }

@@ -7,7 +7,6 @@ use super::chains::Chain;
 use super::figures::Report;
 use super::gateway::Gateway;
 use super::peers::Peers;
-use super::traffic::Traffic;
 use crate::announce;
 use crate::envoy::{self, EnvoyBinary};
 
@@ -91,8 +90,7 @@ pub struct Samples {
 /// No Envoy, or a chain that does not do its work.
 pub fn measure(chains: &[Chain], plan: &Plan) -> Result<Report, BenchError> {
     let binary = envoy::provide()?;
-    let traffic = Traffic::new();
-    let run = Run { binary: &binary, chains, plan, traffic: &traffic };
+    let run = Run { binary: &binary, chains, plan };
     let mut samples = vec![Samples::default(); chains.len()];
     run.starts(&mut samples)?;
     run.rounds(&mut samples)?;
@@ -103,14 +101,12 @@ struct Run<'a> {
     binary: &'a EnvoyBinary,
     chains: &'a [Chain],
     plan: &'a Plan,
-    traffic: &'a Traffic,
 }
 
 /// A chain's Envoy and the connections that are kept to it.
 struct Running<'a> {
     gateway: &'a Gateway,
     peers: Peers<'a>,
-    traffic: &'a Traffic,
 }
 
 impl Run<'_> {
@@ -136,9 +132,10 @@ impl Run<'_> {
     }
 
     fn resident_under_load(&self, gateway: &Gateway) -> Result<f64, BenchError> {
-        let mut peers = gateway.connect(SPREAD_CONNECTIONS, self.traffic)?;
+        let mut peers = gateway.connect(SPREAD_CONNECTIONS)?;
         let requests = self.plan.warm_up_requests / 2;
-        gateway.drive(|| peers.load(&self.traffic.large, &self.traffic.completion, requests))?;
+        let traffic = gateway.traffic();
+        gateway.drive(|| peers.load(&traffic.large, &traffic.completion, requests))?;
         gateway.resident_mib()
     }
 
@@ -165,10 +162,12 @@ impl Run<'_> {
     /// Each chain in turn for each figure.
     fn round(&self, running: &mut [Running<'_>], samples: &mut [Samples]) -> Result<(), BenchError> {
         for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
-            samples.small_us.push(running.load(&self.traffic.small, self.plan.small_requests)?);
+            let gateway = running.gateway;
+            samples.small_us.push(running.load(&gateway.traffic().small, self.plan.small_requests)?);
         }
         for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
-            samples.large_us.push(running.load(&self.traffic.large, self.plan.large_requests)?);
+            let gateway = running.gateway;
+            samples.large_us.push(running.load(&gateway.traffic().large, self.plan.large_requests)?);
         }
         for (running, samples) in running.iter_mut().zip(samples.iter_mut()) {
             let (event_us, held) = running.stream(self.plan)?;
@@ -182,10 +181,10 @@ impl Run<'_> {
     }
 
     fn warm<'a>(&'a self, gateway: &'a Gateway) -> Result<Running<'a>, BenchError> {
-        let peers = gateway.connect(CONNECTIONS, self.traffic)?;
-        let mut running = Running { gateway, peers, traffic: self.traffic };
-        running.load(&self.traffic.small, self.plan.warm_up_requests)?;
-        running.load(&self.traffic.large, self.plan.warm_up_requests / 2)?;
+        let peers = gateway.connect(CONNECTIONS)?;
+        let mut running = Running { gateway, peers };
+        running.load(&gateway.traffic().small, self.plan.warm_up_requests)?;
+        running.load(&gateway.traffic().large, self.plan.warm_up_requests / 2)?;
         running.stream(self.plan)?;
         Ok(running)
     }
@@ -193,14 +192,15 @@ impl Run<'_> {
 
 impl Running<'_> {
     fn load(&mut self, request: &[u8], count: usize) -> Result<f64, BenchError> {
-        self.gateway.cpu_us(count, || self.peers.load(request, &self.traffic.completion, count))
+        let answer = &self.gateway.traffic().completion;
+        self.gateway.cpu_us(count, || self.peers.load(request, answer, count))
     }
 
     fn stream(&mut self, plan: &Plan) -> Result<(f64, usize), BenchError> {
         let mut held = 0;
         let event_us = self.gateway.cpu_us(plan.streams * plan.events, || {
             for _ in 0..plan.streams {
-                held += self.peers.stream(self.traffic, plan.events)?;
+                held += self.peers.stream(self.gateway.traffic(), plan.events)?;
             }
             Ok(())
         })?;
@@ -208,9 +208,10 @@ impl Running<'_> {
     }
 
     fn time(&mut self, count: usize) -> Result<Vec<f64>, BenchError> {
+        let traffic = self.gateway.traffic();
         self.gateway.drive(|| {
             let exchange = |_| {
-                let time = self.peers.exchange(&self.traffic.small, &self.traffic.completion)?;
+                let time = self.peers.exchange(&traffic.small, &traffic.completion)?;
                 Ok(time.as_secs_f64() * 1e6)
             };
             (0..count).map(exchange).collect()

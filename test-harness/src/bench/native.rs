@@ -23,10 +23,9 @@ use crate::announce;
 use crate::toolchain::Built;
 
 /// What Envoy adds to a request's head before the first filter sees it.
-const ADDED_BY_ENVOY: [(&str, &str); 6] = [
+const ADDED_BY_ENVOY: [(&str, &str); 5] = [
     (":scheme", "http"),
     (":method", "POST"),
-    (":path", "/v1/chat/completions"),
     (":authority", "gateway.test"),
     ("x-forwarded-proto", "http"),
     ("x-request-id", "6f1c1f0e-2a55-4a53-9d3a-0b7b9c4d1e2f"),
@@ -50,7 +49,6 @@ pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError
         return Err(BenchError::UnknownPlugin { name: name.clone(), known: known.join(", ") });
     }
     let is_wanted = |name: &str| plugins.is_empty() || plugins.iter().any(|wanted| wanted == name);
-    let traffic = Traffic::new();
     let (mut rows, mut asked) = (Vec::new(), Vec::new());
     let wanted = PLUGINS.into_iter().filter(|(name, _)| is_wanted(name));
     let chains = wanted.flat_map(|(name, play)| {
@@ -59,6 +57,7 @@ pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError
     });
     for (chain, play) in chains {
         announce(&format!("{}: {exchanges} exchanges of each size", chain.name));
+        let traffic = Traffic::of(chain.client, chain.vendor);
         let time = |request| play(&chain, request, &traffic.completion, exchanges);
         let shown = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e6);
         let (small, calls) = time(&traffic.small)?;
@@ -118,7 +117,8 @@ struct StillHost {
 
 impl StillHost {
     fn new(request: &[u8], answer: &[u8]) -> Self {
-        let (request, request_body) = pairs(request, &ADDED_BY_ENVOY);
+        let path = parts(request).0.split(' ').nth(1).unwrap_or_default();
+        let (request, request_body) = pairs(request, &[&ADDED_BY_ENVOY[..], &[(":path", path)]].concat());
         let (response, response_body) = pairs(answer, &[(":status", "200")]);
         Self { request, request_body, response, response_body, calls: None }
     }

@@ -208,6 +208,7 @@ impl Progress {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use super::super::traffic::Talk;
     use super::*;
 
     /// A gateway that connects straight through: each client's connection to one of its own.
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_request_is_answered_on_any_number_of_connections() {
-        let traffic = Traffic::new();
+        let traffic = Traffic::of(Talk::Chats, Talk::Chats);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let gateway = tunnel(listener.local_addr().unwrap());
         for (connections, count) in [(1, 3), (8, 100), (8, 3)] {
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn stream_comes_through_event_by_event() {
-        let traffic = Traffic::new();
+        let traffic = Traffic::of(Talk::Chats, Talk::Chats);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let gateway = tunnel(listener.local_addr().unwrap());
         let mut peers = Peers::connect(gateway, 1, &listener).unwrap();
@@ -258,13 +259,14 @@ mod tests {
         let gateway = tunnel(listener.local_addr().unwrap());
         let mut peers = Peers::connect(gateway, 1, &listener).unwrap();
         let answer = b"HTTP/1.1 503 No\r\ncontent-length: 4\r\n\r\ngone";
-        let error = peers.exchange(&Traffic::new().small, answer).unwrap_err().to_string();
+        let error =
+            peers.exchange(&Traffic::of(Talk::Chats, Talk::Chats).small, answer).unwrap_err().to_string();
         assert!(error.contains("503 No") && error.contains("gone"), "{error}");
     }
 
     #[test]
     fn progress_is_the_same_however_the_bytes_are_cut() {
-        let traffic = Traffic::new();
+        let traffic = Traffic::of(Talk::Chats, Talk::Chats);
         let bytes = [&traffic.stream_head, &traffic.event, &traffic.event, LAST_CHUNK].concat();
         // Envoy writes a status line at once.
         for size in "HTTP/1.1 200 ".len()..=bytes.len() {

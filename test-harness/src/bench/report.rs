@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn every_bar_has_its_line_and_the_missed_ones_are_counted() {
         let text = terminal(&report());
-        assert!(text.contains("2 of 5 bars are OVER."), "{text}");
+        assert!(text.contains("2 of 6 bars are OVER."), "{text}");
         assert_eq!(text.matches("**over**").count(), 2, "{text}");
-        assert_eq!(text.matches("| ok ").count() + text.matches(" ok |").count(), 3, "{text}");
+        assert_eq!(text.matches("| ok ").count() + text.matches(" ok |").count(), 4, "{text}");
     }
 
     #[test]
