@@ -1,7 +1,7 @@
 //! Clients of OpenAI's chats, and of Anthropic's Messages, over a vendor that is asked in OpenAI's Responses. In
 //! `fixtures/chat_over_responses`, `<stream>.sse` is the vendor's, made after the examples in OpenAI's reference,
-//! `<stream>.chat.sse` what a client of chats gets and `<stream>.message.sse` what one of Messages does, the same however the
-//! vendor's is cut. `UPDATE=1 cargo test -p ai-proxy --test chat_over_responses` writes what clients get.
+//! `<stream>.chat.sse` what a client of chats gets and `<stream>.message.sse` what one of Messages does, the same
+//! however the vendor's is cut. `UPDATE=1 cargo test -p ai-proxy --test chat_over_responses` writes what clients get.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ fn play(config: &str, script: Script) -> Played {
     common::testkit::play::<AiProxy>(config, script)
 }
 
-fn chat(body: impl ToString) -> Script {
+fn chat(body: &Value) -> Script {
     Script::post("/v1/chat/completions", body.to_string())
 }
 
@@ -43,11 +43,11 @@ fn with(members: &Value) -> Value {
     body
 }
 
-/// What goes upstream for a chat with these members, without what every such request has; and the names of what the vendor
-/// is not told.
+/// What goes upstream for a chat with these members, without what every such request has; and the names of what the
+/// vendor is not told.
 #[track_caller]
 fn sent(members: &Value) -> (Value, Option<String>) {
-    let played = play(&provider(CHAT, ""), chat(with(members)).answered(200, &JSON, [ANSWER.into()]));
+    let played = play(&provider(CHAT, ""), chat(&with(members)).answered(200, &JSON, [ANSWER.into()]));
     let mut sent = value(played.sent().body());
     let sent_members = sent.as_object_mut().unwrap();
     assert_eq!(sent_members.remove("model"), Some(json!("m")));
@@ -83,7 +83,7 @@ fn dropped(members: &Value) -> String {
 /// What the client is told of a chat that is refused.
 #[track_caller]
 fn refused(members: &Value) -> String {
-    let played = play(&provider(CHAT, ""), chat(with(members)));
+    let played = play(&provider(CHAT, ""), chat(&with(members)));
     assert!(played.upstream.is_none(), "{members}");
     let reply = played.replied();
     let body = value(&reply.body);
@@ -94,7 +94,7 @@ fn refused(members: &Value) -> String {
 /// What a client of chats gets for this answer to a chat with these members.
 #[track_caller]
 fn answered(members: &Value, answer: &Value) -> Value {
-    let script = chat(with(members)).answered(200, &JSON, [answer.to_string().into_bytes()]);
+    let script = chat(&with(members)).answered(200, &JSON, [answer.to_string().into_bytes()]);
     value(play(&provider(CHAT, ""), script).client.unwrap().body())
 }
 
@@ -311,7 +311,7 @@ fn settings_find_their_places() {
 #[test]
 fn the_configurations_own_settings_are_put_as_the_vendor_knows_them() {
     let more = r#""customSettings":[{"name":"reasoning.summary","value":"auto","mode":"raw"}]"#;
-    let script = chat(with(&json!({"reasoning_effort":"low"}))).answered(200, &JSON, [ANSWER.into()]);
+    let script = chat(&with(&json!({"reasoning_effort":"low"}))).answered(200, &JSON, [ANSWER.into()]);
     let sent = value(play(&provider(CHAT, more), script).sent().body());
     assert_eq!(sent["reasoning"], json!({"effort":"low","summary":"auto"}));
 }
@@ -412,7 +412,11 @@ fn what_no_response_can_give_is_refused_with_its_place() {
         assert!(message.starts_with(&format!("{place}: expected ")), "{place}: {message}");
     }
     for text in ["", "[]", "{\"messages\":"] {
-        assert_eq!(play(&provider(CHAT, ""), chat(text)).replied().status, 400, "{text}");
+        assert_eq!(
+            play(&provider(CHAT, ""), Script::post("/v1/chat/completions", text)).replied().status,
+            400,
+            "{text}"
+        );
     }
 }
 
@@ -452,7 +456,7 @@ fn an_answer_ends_for_the_reason_that_the_vendor_gives() {
     let call = json!([{"type":"function_call","call_id":"c","name":"f","arguments":"{"}]);
     assert_eq!(reason("completed", "", json!([])), "stop");
     assert_eq!(reason("completed", "", call.clone()), "tool_calls");
-    assert_eq!(reason("incomplete", "max_output_tokens", call.clone()), "length");
+    assert_eq!(reason("incomplete", "max_output_tokens", call), "length");
     assert_eq!(reason("incomplete", "content_filter", json!([])), "content_filter");
     assert_eq!(reason("incomplete", "steered", json!([])), "stop");
 }
@@ -477,7 +481,7 @@ fn a_message_says_what_there_is() {
 
 #[test]
 fn what_an_answer_leaves_out_is_known_of_the_request() {
-    let script = chat(with(&json!({}))).random(0xabc).answered(200, &JSON, [br#"{"output":[]}"#.to_vec()]);
+    let script = chat(&with(&json!({}))).random(0xabc).answered(200, &JSON, [br#"{"output":[]}"#.to_vec()]);
     let answer = value(play(&provider(CHAT, ""), script).client.unwrap().body());
     assert_eq!(answer["model"], "m");
     assert!(answer["id"].as_str().unwrap().starts_with("chatcmpl-"), "{answer}");
@@ -498,7 +502,7 @@ fn a_failure_is_an_error_of_the_clients_own() {
             }
         }
     };
-    let ask = || chat(with(&json!({})));
+    let ask = || chat(&with(&json!({})));
     let failed = json!({"status":"failed","error":{"code":"server_error","message":"Oh."},"output":[]});
     let (status, body) = reply(CHAT, ask(), 200, &failed);
     assert_eq!(status, 502);
@@ -696,7 +700,7 @@ fn streams_become_messages_however_they_are_cut() {
 #[test]
 fn a_stream_that_is_reset_is_not_ended() {
     let first = std::fs::read(folder().join("cut-short.sse")).unwrap();
-    let script = chat(asks("")).answered(200, &SSE, [first]).broken_off();
+    let script = chat(&asks("")).answered(200, &SSE, [first]).broken_off();
     let text = play(&provider(CHAT, ""), script).client.unwrap().text();
     assert!(text.contains("\"Hel\"") && !text.contains("[DONE]") && !text.contains("error"), "{text}");
 }
@@ -859,11 +863,14 @@ fn no_json_makes_it_panic() {
         let body = format!(
             r#"{{"messages":[{{"role":"user","content":[{other},{request}]}},{{"role":"assistant","content":{other},"tool_calls":[{request}]}},{request}],"tools":[{other}],"tool_choice":{request},"response_format":{other},"reasoning":{request}}}"#
         );
-        let _ = play(&provider(CHAT, ""), chat(body).answered(200, &JSON, [answer.clone().into_bytes()]));
+        let _ = play(
+            &provider(CHAT, ""),
+            Script::post("/v1/chat/completions", body).answered(200, &JSON, [answer.clone().into_bytes()]),
+        );
         let body = format!(
             r#"{{"status":{other},"output":[{answer},{{"type":"message","content":[{request}]}}],"usage":{other}}}"#
         );
-        let _ = play(&provider(CHAT, ""), chat(with(&json!({}))).answered(200, &JSON, [body.into_bytes()]));
+        let _ = play(&provider(CHAT, ""), chat(&with(&json!({}))).answered(200, &JSON, [body.into_bytes()]));
         let mut stream = String::new();
         for _ in 0..12 {
             let kind = kinds[pick(kinds.len())];

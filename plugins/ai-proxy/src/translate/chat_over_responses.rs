@@ -1,7 +1,7 @@
 //! OpenAI's [chat completions](https://platform.openai.com/docs/api-reference/chat) over its
-//! [Responses](https://platform.openai.com/docs/api-reference/responses), in which alone some models are to be had. What
-//! becomes of what is OpenAI's
-//! [guide to migration](https://platform.openai.com/docs/guides/migrate-to-responses), read backwards.
+//! [Responses](https://platform.openai.com/docs/api-reference/responses), in which alone some models are to be had.
+//! What becomes of what is OpenAI's
+//! [guide to migration](https://platform.openai.com/docs/guides/migrate-to-responses), read in both directions.
 //!
 //! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
 
@@ -19,13 +19,14 @@ use crate::body;
 /// # Errors
 /// It is no chat, or it asks for what no response can give.
 pub(crate) fn request(
-    chat: &[u8],
+    text: &[u8],
     stamp: Stamp,
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Back>), Fault> {
-    let chat = body::object(chat)?;
-    let request = request::request(&chat, dropped)?;
-    Ok((request, Box::new(Completion::of(&chat, stamp))))
+    let chat = body::object(text)?;
+    let mut out = Vec::with_capacity(text.len() + 256);
+    request::write(&chat, &mut out, dropped)?;
+    Ok((out, Box::new(Completion::of(&chat, stamp))))
 }
 
 /// The vendor's side: what the chat says about its answer.
@@ -210,11 +211,12 @@ impl<'a> Said<'a> {
             let kind = item.get("type").and_then(|kind| kind.as_str());
             match kind.as_deref() {
                 Some("message") => {
-                    let is_first = said.texts.is_empty();
-                    for (at, part) in parts(item, "content").enumerate() {
-                        if at == 0 && !is_first && part_text(&part).is_some() {
+                    let mut is_next = !said.texts.is_empty();
+                    for part in parts(item, "content") {
+                        if is_next && part_text(&part).is_some() {
+                            is_next = false;
                             said.texts.push(PARAGRAPH);
-                            characters += 2;
+                            characters += length(PARAGRAPH);
                         }
                         said.part(&part, &mut characters);
                     }

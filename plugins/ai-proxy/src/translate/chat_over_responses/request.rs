@@ -59,14 +59,13 @@ const LEAST_TOKENS: u64 = 16;
 /// Marks the end of what is to be cached; texts, images and files can have it.
 const BREAKPOINT: &str = "prompt_cache_breakpoint";
 
-/// The request for a response.
+/// Writes the request for a response.
 ///
 /// # Errors
 /// The messages are none, or something is asked for that no response can give.
-pub(super) fn request(chat: &Object<'_>, dropped: &mut Dropped) -> Result<Vec<u8>, Fault> {
+pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) -> Result<(), Fault> {
     refuse_audio(chat)?;
-    let mut out = Vec::with_capacity(1024);
-    let mut request = ObjectWriter::open(&mut out);
+    let mut request = ObjectWriter::open(out);
     for name in SAME {
         if let Some(value) = member(chat, name) {
             request.raw(name, value.text());
@@ -101,7 +100,7 @@ pub(super) fn request(chat: &Object<'_>, dropped: &mut Dropped) -> Result<Vec<u8
     write_choice(chat, &mut request)?;
     request.close();
     name_rest(chat, "", |name| SAME.contains(&name) || PUT.contains(&name), dropped);
-    Ok(out)
+    Ok(())
 }
 
 fn misfit(place: &str, expected: &str) -> Fault {
@@ -180,8 +179,8 @@ fn copy(from: &Object<'_>, names: &[&str], to: &mut ObjectWriter<'_>) {
     }
 }
 
-/// `reasoning` is no member of OpenAI's chats, but some clients send it to other vendors: then it is as it is here. Summaries are
-/// not asked for unless the client does, for OpenAI refuses them to organisations that it has not verified.
+/// `reasoning` is no member of OpenAI's chats, but of some vendors', and then what it is here. Summaries are not asked
+/// for unless the client does: OpenAI refuses them to organisations that it has not verified.
 fn write_reasoning(chat: &Object<'_>, request: &mut ObjectWriter<'_>) {
     let effort = member(chat, "reasoning_effort");
     match (member(chat, "reasoning"), effort) {
