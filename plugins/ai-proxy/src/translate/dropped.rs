@@ -23,6 +23,11 @@ impl Dropped {
         }
     }
 
+    /// The names, in the order in which they came.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     /// The names as the value of a header; `None` where there are none.
     pub(crate) fn header(&self) -> Option<String> {
         (!self.names.is_empty()).then(|| self.names.join(", "))

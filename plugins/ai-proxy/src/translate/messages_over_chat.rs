@@ -37,6 +37,13 @@ impl Front for Message {
     fn stream(&self) -> Box<dyn ClientStream> {
         Box::new(stream::MessageStream::new())
     }
+
+    fn name<'n>(&self, member: &'n str) -> &'n str {
+        match member {
+            "stop" => "stop_sequences",
+            same => same,
+        }
+    }
 }
 
 /// A chat completion as a message.

@@ -5,6 +5,7 @@
 //! into the client's; a *back* turns a chat into a vendor's request, and the vendor's answer into a chat's. Where
 //! neither side speaks chats, both are at work, and what is done to chats is done between them.
 
+pub(crate) mod chat_over_responses;
 mod dropped;
 pub(crate) mod messages_over_chat;
 pub(crate) mod vendor_error;
@@ -76,7 +77,7 @@ impl Pair {
 
     /// Whether both halves of the way are there.
     fn is_built(self) -> bool {
-        self.client != Talk::Responses && self.vendor == Talk::Chat
+        self.client != Talk::Responses && matches!(self.vendor, Talk::Chat | Talk::Responses)
     }
 
     /// What the client's errors look like.
@@ -113,6 +114,11 @@ pub(crate) trait Front {
 
     /// What turns the chunks of a chat into the events that the client knows.
     fn stream(&self) -> Box<dyn ClientStream>;
+
+    /// What the client calls this member of the chat that its request became. Most names are the same.
+    fn name<'n>(&self, member: &'n str) -> &'n str {
+        member
+    }
 }
 
 /// The vendor's side of one exchange, once a chat has become its request.
@@ -209,9 +215,24 @@ impl Carried {
     ///
     /// # Errors
     /// The chat asks for what the vendor cannot give.
-    pub(crate) fn to_vendor(&mut self, _chat: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        let _ = (self.pair.vendor, self.stamp);
-        Ok(None)
+    pub(crate) fn to_vendor(&mut self, chat: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let mut dropped = Dropped::default();
+        let made = match self.pair.vendor {
+            Talk::Chat | Talk::Messages => return Ok(None),
+            Talk::Responses => chat_over_responses::request(chat, self.stamp, &mut dropped),
+        };
+        let (request, back) = match &self.front {
+            None => {
+                self.dropped = dropped;
+                made?
+            }
+            Some(front) => {
+                dropped.names().for_each(|name| self.dropped.name(front.name(name)));
+                made.map_err(in_the_chat)?
+            }
+        };
+        self.back = Some(back);
+        Ok(Some(request))
     }
 
     /// Names of what the client asked for and the vendor was not told, as the value of a header.
@@ -239,4 +260,10 @@ impl Carried {
     pub(crate) fn streams(&self) -> (Option<Box<dyn VendorStream>>, Option<Box<dyn ClientStream>>) {
         (self.back.as_ref().map(|back| back.stream()), self.front.as_ref().map(|front| front.stream()))
     }
+}
+
+/// Places are named as they are in the chat, which a client that sent another request has not seen.
+fn in_the_chat(fault: Fault) -> Fault {
+    let message = format!("in the chat that the request becomes, {}", fault.message);
+    Fault { message: message.into(), ..fault }
 }
