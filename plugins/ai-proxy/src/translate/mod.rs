@@ -5,13 +5,15 @@
 //! into the client's; a *back* turns a chat into a vendor's request, and the vendor's answer into a chat's. Where
 //! neither side speaks chats, both are at work, and what is done to chats is done between them.
 
+mod chat;
 mod dropped;
 pub(crate) mod messages_over_chat;
+pub(crate) mod responses_over_chat;
 pub(crate) mod vendor_error;
 
 use common::framing::sse::Event;
 use common::http::Fault;
-use common::json::{JsonError, Object};
+use common::json::{JsonError, Object, ObjectWriter, Raw};
 use common::llm::api::Api;
 use common::llm::dialect::Dialect;
 
@@ -76,7 +78,7 @@ impl Pair {
 
     /// Whether both halves of the way are there.
     fn is_built(self) -> bool {
-        self.client != Talk::Responses && self.vendor == Talk::Chat
+        self.vendor == Talk::Chat
     }
 
     /// What the client's errors look like.
@@ -172,6 +174,24 @@ pub(crate) enum Thinking {
     Switch,
 }
 
+impl Thinking {
+    /// Asks a vendor to think: with this effort or, where the vendor counts tokens, within this budget. Without
+    /// either, not to think, where that has to be said.
+    fn ask(self, effort: Option<&str>, budget: Option<Raw<'_>>, chat: &mut ObjectWriter<'_>) {
+        match (self, effort, budget) {
+            (Self::Budget, _, Some(budget)) => {
+                let mut reasoning = ObjectWriter::open(chat.member("reasoning"));
+                reasoning.raw("max_tokens", budget.text());
+                reasoning.close();
+            }
+            (Self::Switch, Some(_), _) => chat.raw("thinking", br#"{"type":"enabled"}"#),
+            (Self::Switch, None, _) => chat.raw("thinking", br#"{"type":"disabled"}"#),
+            (Self::Effort | Self::Budget, Some(effort), _) => chat.text("reasoning_effort", effort),
+            (Self::Effort | Self::Budget, None, _) => {}
+        }
+    }
+}
+
 impl Manner {
     /// OpenAI's own.
     pub(crate) const OPENAI: Self = Self { thinking: Thinking::Effort, system_first: false };
@@ -198,8 +218,9 @@ impl Carried {
     /// The request is not one, or asks for what no chat can give.
     pub(crate) fn to_chat(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
         let (chat, front) = match self.pair.client {
-            Talk::Chat | Talk::Responses => return Ok(None),
+            Talk::Chat => return Ok(None),
             Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
+            Talk::Responses => responses_over_chat::request(text, manner, self.stamp, &mut self.dropped)?,
         };
         self.front = Some(front);
         Ok(Some(chat))
@@ -210,7 +231,7 @@ impl Carried {
     /// # Errors
     /// The chat asks for what the vendor cannot give.
     pub(crate) fn to_vendor(&mut self, _chat: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        let _ = (self.pair.vendor, self.stamp);
+        let _ = self.pair.vendor;
         Ok(None)
     }
 

@@ -1,6 +1,6 @@
 //! What a vendor's error says, wherever it says it.
 
-use common::json;
+use common::json::{self, Object};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -19,6 +19,17 @@ const PLACES: [&[&str]; 5] = [
 /// The body of an upstream's error, as the client knows errors.
 pub(crate) fn body(dialect: Dialect, status: u16, text: &[u8]) -> Vec<u8> {
     error::body(dialect, status, &status.to_string(), &message(status, text))
+}
+
+/// The status that an error in a stream stands for: its `code`, where that is one.
+pub(super) fn status(chunk: &Object<'_>) -> u16 {
+    let error = chunk.get("error").and_then(|error| error.object());
+    let code = error.and_then(|error| match error.get("code")?.as_str() {
+        Some(text) => text.parse().ok(),
+        None => error.get("code")?.as_u64(),
+    });
+    let status = code.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
+    status.unwrap_or(502)
 }
 
 /// The message in the body of an error; the whole body where none is found in it.
