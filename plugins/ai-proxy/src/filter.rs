@@ -371,8 +371,8 @@ impl AiProxy {
             },
         };
         if form == Form::Events {
-            let (back, front) = self.carried.as_ref().map_or((None, None), |carried| carried.streams());
-            self.stream = Some(Box::new(ChatStream::new(answers, back, front)));
+            let streams = self.carried.as_ref().map(|carried| carried.streams()).unwrap_or_default();
+            self.stream = Some(Box::new(ChatStream::new(answers, streams)));
         }
         if self.attempt.is_some() && form != Form::Whole && answer::is_stream(cx) {
             self.opening = Some(Box::new(Opening::new(limit)));
@@ -415,7 +415,7 @@ impl AiProxy {
         mut is_edited: bool,
     ) -> Result<Flow, Fault> {
         if let Some(carried) = &mut self.carried
-            && let Some(vendors) = carried.to_vendor(&body)?
+            && let Some(vendors) = carried.request_of(&body)?
         {
             // The configuration's own settings are put as the vendor knows them.
             let applied = body::edit_settings(&vendors, &self.active);
@@ -444,7 +444,7 @@ impl AiProxy {
         let created = cx.env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let stamp = Stamp { created, seed: cx.env.random() };
         let mut carried = Box::new(Carried::new(pair, stamp));
-        let chat = carried.to_chat(body, active.profile.manner)?;
+        let chat = carried.chat_of(body, active.profile.manner)?;
         let flow = self.fit(cx, active, Api::ChatCompletions, chat.as_deref().unwrap_or(body))?;
         self.carried = Some(carried);
         Ok(match (flow, chat) {

@@ -8,7 +8,7 @@ use common::llm::error;
 use super::reasoning::{self, CLOSE, Mode, NAMES, OPEN, Said};
 use super::{Answers, error_of, is_blank};
 use crate::provider::Provider;
-use crate::translate::{ClientStream, VendorStream};
+use crate::translate::{ClientStream, Streams, VendorStream};
 
 /// The largest event that is read; streams of images have large ones.
 const MAX_EVENT: usize = 16 << 20;
@@ -76,12 +76,7 @@ struct Envelope {
 }
 
 impl ChatStream {
-    /// `back`: the vendor sends no chunks. `front`: the client speaks another API.
-    pub(crate) fn new(
-        answers: Answers,
-        back: Option<Box<dyn VendorStream>>,
-        front: Option<Box<dyn ClientStream>>,
-    ) -> Self {
+    pub(crate) fn new(answers: Answers, streams: Streams) -> Self {
         let events = Events {
             answers,
             choices: Vec::new(),
@@ -90,7 +85,7 @@ impl ChatStream {
             room: MAX_HELD,
             unreadable: 0,
         };
-        Self { decoder: Decoder::new(MAX_EVENT), events, back, front }
+        Self { decoder: Decoder::new(MAX_EVENT), events, back: streams.back, front: streams.front }
     }
 
     /// Takes the next piece of the stream. `end`: it ends here.

@@ -31,7 +31,7 @@ pub(crate) fn translate(
     dialect: Dialect,
     text: &[u8],
 ) -> Result<Flow, Fault> {
-    let chat = carried.chat(text).map_err(invalid)?;
+    let chat = carried.chat_of_answer(text).map_err(invalid)?;
     let chat = match edit_chat(answers, dialect, chat.as_deref().unwrap_or(text))? {
         Flow::Pass => chat,
         Flow::Send(edited) => Some(edited),

@@ -9,10 +9,8 @@ mod stream;
 use common::http::Fault;
 use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
 
+use super::chat::{finish_reason, string, thinking};
 use super::{ClientStream, Dropped, Front, Manner};
-
-/// Where vendors put a model's thinking.
-const THINKING: [&str; 2] = ["reasoning", "reasoning_content"];
 
 /// A request for a message as one for a chat, and what its answer needs.
 ///
@@ -118,12 +116,6 @@ fn arguments(value: Option<Raw<'_>>) -> Vec<u8> {
     }
 }
 
-/// A message's or a delta's thinking, as it stands inside its quotes.
-fn thinking<'a>(message: &Object<'a>) -> Option<&'a [u8]> {
-    let mut texts = THINKING.iter().filter_map(|name| message.get(name)?.escaped());
-    texts.find(|text| !text.is_empty())
-}
-
 /// What a message or a delta says, in pieces as they stand inside their quotes. A refusal is said too.
 fn texts<'a>(message: &Object<'a>) -> Vec<&'a [u8]> {
     let content = message.get("content").filter(|content| content.kind() != Kind::Null);
@@ -140,13 +132,7 @@ fn texts<'a>(message: &Object<'a>) -> Vec<&'a [u8]> {
     texts
 }
 
-/// Why a chat ended. Some vendors write nothing as a text.
-fn finish_reason(value: Raw<'_>) -> Option<String> {
-    let reason = value.as_str().filter(|reason| !matches!(&**reason, "" | "null"))?;
-    Some(reason.into_owned())
-}
-
-/// The same in Anthropic's words; what has none is left as it is.
+/// Why a chat ended, in Anthropic's words; what has none is left as it is.
 fn stop_reason(reason: &str, calls_tools: bool) -> &str {
     match reason {
         // With a tool that must be called OpenAI itself says that it stopped.
@@ -157,11 +143,6 @@ fn stop_reason(reason: &str, calls_tools: bool) -> &str {
         "content_filter" => "refusal",
         other => other,
     }
-}
-
-/// The JSON of a string; an empty one where there is none.
-fn string<'a>(value: Option<Raw<'a>>) -> &'a [u8] {
-    value.filter(|value| value.kind() == Kind::String).map_or(br#""""#, |value| value.text())
 }
 
 /// Tokens, counted as Anthropic does: input that was read from a cache counts for itself.

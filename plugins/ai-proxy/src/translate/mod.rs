@@ -5,14 +5,16 @@
 //! into the client's; a *back* turns a chat into a vendor's request, and the vendor's answer into a chat's. Where
 //! neither side speaks chats, both are at work, and what is done to chats is done between them.
 
+mod chat;
 pub(crate) mod chat_over_responses;
 mod dropped;
 pub(crate) mod messages_over_chat;
+pub(crate) mod responses_over_chat;
 pub(crate) mod vendor_error;
 
 use common::framing::sse::Event;
 use common::http::Fault;
-use common::json::{JsonError, Object};
+use common::json::{JsonError, Object, ObjectWriter, Raw};
 use common::llm::api::Api;
 use common::llm::dialect::Dialect;
 
@@ -77,7 +79,7 @@ impl Pair {
 
     /// Whether both halves of the way are there.
     fn is_built(self) -> bool {
-        self.client != Talk::Responses && matches!(self.vendor, Talk::Chat | Talk::Responses)
+        matches!(self.vendor, Talk::Chat | Talk::Responses)
     }
 
     /// What the client's errors look like.
@@ -178,9 +180,36 @@ pub(crate) enum Thinking {
     Switch,
 }
 
+impl Thinking {
+    /// Asks a vendor to think: with this effort or, where the vendor counts tokens, within this budget. Without
+    /// either, not to think, where that has to be said.
+    fn ask(self, effort: Option<&str>, budget: Option<Raw<'_>>, chat: &mut ObjectWriter<'_>) {
+        match (self, effort, budget) {
+            (Self::Budget, _, Some(budget)) => {
+                let mut reasoning = ObjectWriter::open(chat.member("reasoning"));
+                reasoning.raw("max_tokens", budget.text());
+                reasoning.close();
+            }
+            (Self::Switch, Some(_), _) => chat.raw("thinking", br#"{"type":"enabled"}"#),
+            (Self::Switch, None, _) => chat.raw("thinking", br#"{"type":"disabled"}"#),
+            (Self::Effort | Self::Budget, Some(effort), _) => chat.text("reasoning_effort", effort),
+            (Self::Effort | Self::Budget, None, _) => {}
+        }
+    }
+}
+
 impl Manner {
     /// OpenAI's own.
     pub(crate) const OPENAI: Self = Self { thinking: Thinking::Effort, system_first: false };
+}
+
+/// The two halves of a streamed answer's way, where there is something to be done.
+#[derive(Default)]
+pub(crate) struct Streams {
+    /// The vendor sends no chunks of chats.
+    pub(crate) back: Option<Box<dyn VendorStream>>,
+    /// The client gets no chunks of chats.
+    pub(crate) front: Option<Box<dyn ClientStream>>,
 }
 
 /// An exchange that is carried over another API than the client's.
@@ -202,10 +231,11 @@ impl Carried {
     ///
     /// # Errors
     /// The request is not one, or asks for what no chat can give.
-    pub(crate) fn to_chat(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn chat_of(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
         let (chat, front) = match self.pair.client {
-            Talk::Chat | Talk::Responses => return Ok(None),
+            Talk::Chat => return Ok(None),
             Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
+            Talk::Responses => responses_over_chat::request(text, manner, self.stamp, &mut self.dropped)?,
         };
         self.front = Some(front);
         Ok(Some(chat))
@@ -215,7 +245,7 @@ impl Carried {
     ///
     /// # Errors
     /// The chat asks for what the vendor cannot give.
-    pub(crate) fn to_vendor(&mut self, chat: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn request_of(&mut self, chat: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let mut dropped = Dropped::default();
         let made = match self.pair.vendor {
             Talk::Chat | Talk::Messages => return Ok(None),
@@ -244,7 +274,7 @@ impl Carried {
     ///
     /// # Errors
     /// It is no JSON object.
-    pub(crate) fn chat(&self, answer: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
+    pub(crate) fn chat_of_answer(&self, answer: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
         self.back.as_ref().map(|back| back.answer(answer)).transpose()
     }
 
@@ -257,8 +287,11 @@ impl Carried {
     }
 
     /// The two halves of a streamed answer's way, where there is something to be done.
-    pub(crate) fn streams(&self) -> (Option<Box<dyn VendorStream>>, Option<Box<dyn ClientStream>>) {
-        (self.back.as_ref().map(|back| back.stream()), self.front.as_ref().map(|front| front.stream()))
+    pub(crate) fn streams(&self) -> Streams {
+        Streams {
+            back: self.back.as_ref().map(|back| back.stream()),
+            front: self.front.as_ref().map(|front| front.stream()),
+        }
     }
 }
 

@@ -78,17 +78,7 @@ fn write_thinking(body: &Object<'_>, told: Thinking, chat: &mut ObjectWriter<'_>
         None
     };
     let budget = budget.filter(|budget| is("enabled") && budget.as_u64().is_some_and(|budget| budget > 0));
-    match (told, effort, budget) {
-        (Thinking::Budget, _, Some(budget)) => {
-            let mut reasoning = ObjectWriter::open(chat.member("reasoning"));
-            reasoning.raw("max_tokens", budget.text());
-            reasoning.close();
-        }
-        (Thinking::Switch, Some(_), _) => chat.raw("thinking", br#"{"type":"enabled"}"#),
-        (Thinking::Switch, None, _) => chat.raw("thinking", br#"{"type":"disabled"}"#),
-        (Thinking::Effort | Thinking::Budget, Some(effort), _) => chat.text("reasoning_effort", effort),
-        (Thinking::Effort | Thinking::Budget, None, _) => {}
-    }
+    told.ask(effort, budget, chat);
 }
 
 fn write_messages(body: &Object<'_>, manner: Manner, out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -6,6 +6,7 @@ use common::llm::dialect::Dialect;
 use common::llm::error;
 
 use super::{Usage, finish_reason, stop_reason, string, texts, thinking};
+use crate::translate::chat::index;
 use crate::translate::{ClientStream, vendor_error};
 
 /// How many tools a message may call.
@@ -141,13 +142,7 @@ impl ClientStream for MessageStream {
     }
 
     fn vendor_error(&mut self, chunk: &Object<'_>, body: &[u8], out: &mut Vec<u8>) {
-        let error = chunk.get("error").and_then(|error| error.object());
-        let code = error.and_then(|error| match error.get("code")?.as_str() {
-            Some(text) => text.parse().ok(),
-            None => error.get("code")?.as_u64(),
-        });
-        let status = code.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
-        let status = status.unwrap_or(502);
+        let status = vendor_error::status(chunk).unwrap_or(502);
         self.fail(status, &vendor_error::message(status, body), out);
     }
 
@@ -394,11 +389,6 @@ impl Tool {
             write_block_stop(out, block);
         }
     }
-}
-
-/// The number of a choice or a call; the first where none is said.
-fn index(object: &Object<'_>) -> u64 {
-    object.get("index").and_then(|index| index.as_u64()).unwrap_or(0)
 }
 
 fn event(out: &mut Vec<u8>, name: &str, members: impl FnOnce(&mut ObjectWriter<'_>)) {

@@ -1,0 +1,590 @@
+//! The input of a response, item by item, as the messages of a chat.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+
+use common::http::Fault;
+use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
+
+use super::request::{member, misfit, name_others, refused, text};
+use super::tools::{SHELL, function_name};
+use crate::translate::{Dropped, Manner};
+
+/// Items of tools that no vendor of chats has: what they say is lost.
+const HOSTED: [&str; 20] = [
+    "web_search_call",
+    "file_search_call",
+    "computer_call",
+    "computer_call_output",
+    "code_interpreter_call",
+    "image_generation_call",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_call",
+    "tool_search_call",
+    "tool_search_output",
+    "additional_tools",
+    "configuration_update",
+    "program",
+    "program_output",
+];
+
+const NO_STATE: &str = "this vendor keeps no items; send the item itself";
+const NO_FILES: &str = "this vendor has none of OpenAI's files; send what is in it";
+
+/// Between paragraphs, and between lines, inside a JSON string.
+const PARAGRAPH: &[u8] = br"\n\n";
+const LINE: &[u8] = br"\n";
+
+/// One item, and where it stands.
+struct Entry<'a> {
+    place: String,
+    item: Item<'a>,
+}
+
+enum Item<'a> {
+    /// Of the user's or of the system's, with its role as JSON.
+    Message(&'static str, Object<'a>),
+    Assistant(Object<'a>),
+    Thinking(Object<'a>),
+    Call(Call<'a>),
+    /// What came of the call with this id.
+    Output(Cow<'a, str>, Raw<'a>),
+}
+
+struct Call<'a> {
+    /// Any of them may be what its output names.
+    ids: Vec<Raw<'a>>,
+    name: Cow<'a, str>,
+    /// As the text of an object.
+    arguments: Cow<'a, str>,
+}
+
+/// Writes the instructions and the input.
+///
+/// # Errors
+/// It is none, or has in it what cannot be said in a chat.
+pub(super) fn write_messages(
+    body: &Object<'_>,
+    manner: Manner,
+    dropped: &mut Dropped,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let expected = || misfit("input", "a text or a list of items");
+    let input = member(body, "input").ok_or_else(expected)?;
+    let mut list = ArrayWriter::open(out);
+    if let Some(instructions) = member(body, "instructions") {
+        if instructions.kind() != Kind::String {
+            return Err(misfit("instructions", "a text"));
+        }
+        write_plain("system", instructions.text(), &mut list);
+    }
+    if input.kind() == Kind::String {
+        write_plain("user", input.text(), &mut list);
+    } else {
+        let elements = input.elements().ok_or_else(expected)?;
+        let mut entries = Vec::with_capacity(elements.len());
+        for (at, element) in elements.iter().enumerate() {
+            let place = format!("input.{at}");
+            let item = read(&place, *element, dropped)?;
+            entries.extend(item.map(|item| Entry { place, item }));
+        }
+        if manner.system_first {
+            entries.sort_by_key(|entry| !matches!(entry.item, Item::Message("system" | "developer", _)));
+        }
+        Conversation::new(&entries).write(dropped, &mut list)?;
+    }
+    list.close();
+    Ok(())
+}
+
+fn write_plain(role: &str, text: &[u8], list: &mut ArrayWriter<'_>) {
+    let mut message = ObjectWriter::open(list.element());
+    message.text("role", role);
+    message.raw("content", text);
+    message.close();
+}
+
+/// `None`: it is left out.
+fn read<'a>(place: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Option<Item<'a>>, Fault> {
+    let object = element.object().ok_or_else(|| misfit(place, "an object"))?;
+    let kind = match member(&object, "type").map(|kind| kind.as_str()) {
+        Some(kind) => kind.unwrap_or_default(),
+        None if object.get("role").is_some() => "message".into(),
+        None if object.get("id").is_some() => "item_reference".into(),
+        None => return Err(misfit(&format!("{place}.type"), "the type of an item")),
+    };
+    Ok(Some(match &*kind {
+        "message" => {
+            name_others(&object, "input", &["type", "role", "content", "id", "status"], dropped);
+            match object.get("role").and_then(|role| role.as_str()).as_deref() {
+                Some("user") => Item::Message("user", object),
+                Some("system") => Item::Message("system", object),
+                Some("developer") => Item::Message("developer", object),
+                Some("assistant") => Item::Assistant(object),
+                _ => return Err(misfit(&format!("{place}.role"), "user, assistant, system or developer")),
+            }
+        }
+        "reasoning" => {
+            name_others(&object, "input", &["type", "summary", "content", "id", "status"], dropped);
+            Item::Thinking(object)
+        }
+        "function_call" => {
+            name_others(
+                &object,
+                "input",
+                &["type", "call_id", "name", "namespace", "arguments", "id", "status"],
+                dropped,
+            );
+            let arguments = match member(&object, "arguments") {
+                None => "{}".into(),
+                Some(arguments) => arguments.as_str().unwrap_or_else(|| written(arguments.text())),
+            };
+            Item::Call(call(place, &object, arguments)?)
+        }
+        "custom_tool_call" => {
+            name_others(
+                &object,
+                "input",
+                &["type", "call_id", "name", "namespace", "input", "id", "status"],
+                dropped,
+            );
+            let mut arguments = Vec::new();
+            let mut writer = ObjectWriter::open(&mut arguments);
+            writer.raw("input", text(&object, place, "input")?.text());
+            writer.close();
+            Item::Call(call(place, &object, String::from_utf8(arguments).unwrap_or_default().into())?)
+        }
+        "local_shell_call" => {
+            name_others(&object, "input", &["type", "call_id", "action", "id", "status"], dropped);
+            let action = object.get("action").and_then(|action| action.object());
+            let action = action.ok_or_else(|| misfit(&format!("{place}.action"), "an object"))?;
+            let mut arguments = Vec::new();
+            let mut writer = ObjectWriter::open(&mut arguments);
+            for (name, value) in action.members().filter(|(name, _)| name != "type") {
+                if value.kind() != Kind::Null && ACTION.contains(&&*name) {
+                    writer.raw(&name, value.text());
+                }
+            }
+            writer.close();
+            let arguments = String::from_utf8(arguments).unwrap_or_default().into();
+            let ids = ["call_id", "id"].iter().filter_map(|name| object.get(name)).filter(is_text).collect();
+            Item::Call(Call { ids, name: SHELL.into(), arguments })
+        }
+        "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" => {
+            name_others(
+                &object,
+                "input",
+                &["type", "call_id", "output", "id", "status", "name", "namespace"],
+                dropped,
+            );
+            // The local shell's output names its call so.
+            let id = member(&object, "call_id")
+                .or_else(|| member(&object, "id").filter(|_| kind == "local_shell_call_output"));
+            let id = id.and_then(|id| id.as_str());
+            let id = id.ok_or_else(|| misfit(&format!("{place}.call_id"), "a text"))?;
+            let output = object.get("output").filter(|it| matches!(it.kind(), Kind::String | Kind::Array));
+            let expected = || misfit(&format!("{place}.output"), "a text or a list of content parts");
+            Item::Output(id, output.ok_or_else(expected)?)
+        }
+        "item_reference" => return Err(refused(place, NO_STATE)),
+        "compaction" | "compaction_summary" | "compaction_trigger" => {
+            return Err(refused(place, "what OpenAI has compacted it alone can read"));
+        }
+        hosted if HOSTED.contains(&hosted) => {
+            dropped.name(&format!("input.{hosted}"));
+            return Ok(None);
+        }
+        _ => return Err(misfit(&format!("{place}.type"), "the type of an item")),
+    }))
+}
+
+/// What the local shell is told.
+pub(super) const ACTION: [&str; 5] = ["command", "env", "timeout_ms", "user", "working_directory"];
+
+fn is_text(value: &Raw<'_>) -> bool {
+    value.kind() == Kind::String
+}
+
+fn written(json: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(json)
+}
+
+fn call<'a>(place: &str, object: &Object<'a>, arguments: Cow<'a, str>) -> Result<Call<'a>, Fault> {
+    let id = text(object, place, "call_id")?;
+    let name = text(object, place, "name")?.as_str().unwrap_or_default();
+    let namespace = object.get("namespace").and_then(|namespace| namespace.as_str());
+    let name = match namespace {
+        Some(namespace) => Cow::Owned(function_name(Some(&namespace), &name).into_owned()),
+        None => name,
+    };
+    Ok(Call { ids: vec![id], name, arguments })
+}
+
+/// What a message has in it.
+enum Part<'a> {
+    /// As it stands inside its quotes.
+    Text(&'a [u8]),
+    /// The address as JSON, and how closely it is looked at.
+    Image(Raw<'a>, Option<Raw<'a>>),
+    /// Name and data as JSON.
+    File(Option<Raw<'a>>, Raw<'a>),
+    Audio(Raw<'a>),
+}
+
+fn parts<'a>(place: &str, content: Raw<'a>, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Fault> {
+    let expected = "a text or a list of content parts";
+    let elements = content.elements().ok_or_else(|| misfit(place, expected))?;
+    let mut parts = Vec::with_capacity(elements.len());
+    for (at, element) in elements.iter().enumerate() {
+        parts.push(part(&format!("{place}.{at}"), *element, dropped)?);
+    }
+    Ok(parts)
+}
+
+fn part<'a>(place: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Part<'a>, Fault> {
+    let part = element.object().ok_or_else(|| misfit(place, "an object"))?;
+    let inside = |name: &str| Ok::<_, Fault>(text(&part, place, name)?.escaped().unwrap_or_default());
+    let kind = part.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
+    let mut known = |names: &[&str]| name_others(&part, "input.content", names, dropped);
+    let is_file = member(&part, "file_id").is_some();
+    Ok(match &*kind {
+        "input_text" | "output_text" | "text" => {
+            known(&["type", "text"]);
+            Part::Text(inside("text")?)
+        }
+        // What a model refused with it has said.
+        "refusal" => {
+            known(&["type", "refusal"]);
+            Part::Text(inside("refusal")?)
+        }
+        "input_image" => {
+            known(&["type", "image_url", "detail"]);
+            match member(&part, "image_url") {
+                Some(url) if is_text(&url) => Part::Image(url, member(&part, "detail").filter(is_text)),
+                None if is_file => return Err(refused(&format!("{place}.file_id"), NO_FILES)),
+                _ => return Err(misfit(&format!("{place}.image_url"), "a text")),
+            }
+        }
+        "input_file" => {
+            known(&["type", "file_data", "filename"]);
+            match member(&part, "file_data") {
+                Some(data) if is_text(&data) => Part::File(member(&part, "filename").filter(is_text), data),
+                None if is_file => return Err(refused(&format!("{place}.file_id"), NO_FILES)),
+                None if member(&part, "file_url").is_some() => {
+                    let why = "this vendor fetches no files; send what is in it as file_data";
+                    return Err(refused(&format!("{place}.file_url"), why));
+                }
+                _ => return Err(misfit(&format!("{place}.file_data"), "a text")),
+            }
+        }
+        "input_audio" => {
+            known(&["type", "input_audio"]);
+            let audio = part.get("input_audio").filter(|audio| audio.kind() == Kind::Object);
+            Part::Audio(audio.ok_or_else(|| misfit(&format!("{place}.input_audio"), "an object"))?)
+        }
+        _ => {
+            let known = "input_text, output_text, refusal, input_image, input_file or input_audio";
+            return Err(misfit(&format!("{place}.type"), known));
+        }
+    })
+}
+
+fn texts<'p, 'a: 'p>(parts: &'p [Part<'a>]) -> impl Iterator<Item = &'a [u8]> + use<'p, 'a> {
+    parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(*text) } else { None })
+}
+
+fn is_said(part: &Part<'_>) -> bool {
+    matches!(part, Part::Text(_))
+}
+
+/// Texts with this between them.
+fn joined<'a>(texts: impl IntoIterator<Item = &'a [u8]>, between: &'static [u8]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    for text in texts.into_iter().filter(|text| !text.is_empty()) {
+        if !pieces.is_empty() {
+            pieces.push(between);
+        }
+        pieces.push(text);
+    }
+    pieces
+}
+
+fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
+    let mut out = ObjectWriter::open(list.element());
+    match part {
+        Part::Text(text) => {
+            out.raw("type", br#""text""#);
+            out.pieces("text", [*text]);
+        }
+        Part::Image(url, detail) => {
+            out.raw("type", br#""image_url""#);
+            let mut image = ObjectWriter::open(out.member("image_url"));
+            image.raw("url", url.text());
+            // Not every vendor knows the word for what is done unasked.
+            if let Some(detail) = detail.filter(|detail| detail.text() != br#""auto""#) {
+                image.raw("detail", detail.text());
+            }
+            image.close();
+        }
+        Part::File(name, data) => {
+            out.raw("type", br#""file""#);
+            let mut file = ObjectWriter::open(out.member("file"));
+            if let Some(name) = name {
+                file.raw("filename", name.text());
+            }
+            file.raw("file_data", data.text());
+            file.close();
+        }
+        Part::Audio(audio) => {
+            out.raw("type", br#""input_audio""#);
+            out.raw("input_audio", audio.text());
+        }
+    }
+    out.close();
+}
+
+/// Items on their way into messages: what a model did at once is one of a chat, and what came of it follows at once.
+struct Conversation<'e, 'a> {
+    entries: &'e [Entry<'a>],
+    /// Outputs that have not been written, by what they name.
+    outputs: BTreeMap<&'e str, VecDeque<usize>>,
+    /// The model's message that is being put together.
+    pending: Pending<'e, 'a>,
+}
+
+#[derive(Default)]
+struct Pending<'e, 'a> {
+    thinking: Vec<&'a [u8]>,
+    texts: Vec<&'a [u8]>,
+    is_said: bool,
+    calls: Vec<&'e Call<'a>>,
+}
+
+impl<'e, 'a> Conversation<'e, 'a> {
+    fn new(entries: &'e [Entry<'a>]) -> Self {
+        let mut outputs = BTreeMap::<&str, VecDeque<usize>>::new();
+        for (at, entry) in entries.iter().enumerate() {
+            if let Item::Output(id, _) = &entry.item {
+                outputs.entry(id).or_default().push_back(at);
+            }
+        }
+        Self { entries, outputs, pending: Pending::default() }
+    }
+
+    fn write(mut self, dropped: &mut Dropped, list: &mut ArrayWriter<'_>) -> Result<(), Fault> {
+        let entries = self.entries;
+        let calls = calls_in_turn(entries);
+        for (at, entry) in entries.iter().enumerate() {
+            match &entry.item {
+                Item::Message(role, message) => {
+                    self.flush(dropped, list)?;
+                    write_message(&entry.place, role, message, dropped, list)?;
+                }
+                Item::Assistant(message) => self.assistant(&entry.place, message, dropped, list)?,
+                Item::Thinking(thinking) => {
+                    let texts = thought(&entry.place, thinking)?;
+                    if calls.get(at) == Some(&true) {
+                        if self.pending.is_said && self.pending.calls.is_empty() {
+                            self.flush(dropped, list)?;
+                        }
+                        self.pending.thinking.extend(texts);
+                    } else if !texts.is_empty() {
+                        dropped.name("input.summary");
+                    }
+                }
+                Item::Call(call) => self.pending.calls.push(call),
+                Item::Output(id, _) => {
+                    self.flush(dropped, list)?;
+                    if self.outputs.get(&**id).is_some_and(|left| left.contains(&at)) {
+                        let why = "no call before it has this id and waits for its output";
+                        return Err(refused(&format!("{}.call_id", entry.place), why));
+                    }
+                }
+            }
+        }
+        self.flush(dropped, list)
+    }
+
+    fn assistant(
+        &mut self,
+        place: &str,
+        message: &Object<'a>,
+        dropped: &mut Dropped,
+        list: &mut ArrayWriter<'_>,
+    ) -> Result<(), Fault> {
+        let said = match member(message, "content") {
+            Some(content) if content.kind() == Kind::String => {
+                vec![Part::Text(content.escaped().unwrap_or_default())]
+            }
+            Some(content) => parts(&format!("{place}.content"), content, dropped)?,
+            None => return Err(misfit(&format!("{place}.content"), "a text or a list of content parts")),
+        };
+        // Two answers stay two, but between calls and what comes of them nothing may stand.
+        if self.pending.is_said && self.pending.calls.is_empty() {
+            self.flush(dropped, list)?;
+        }
+        if !said.iter().all(is_said) {
+            self.flush(dropped, list)?;
+            write_parts("assistant", &said, list);
+            return Ok(());
+        }
+        if self.pending.is_said {
+            self.pending.texts.push(PARAGRAPH);
+        }
+        self.pending.texts.extend(texts(&said));
+        self.pending.is_said = true;
+        Ok(())
+    }
+
+    /// Writes the model's message, and what came of its calls.
+    fn flush(&mut self, dropped: &mut Dropped, list: &mut ArrayWriter<'_>) -> Result<(), Fault> {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_said && pending.calls.is_empty() {
+            if !pending.thinking.is_empty() {
+                dropped.name("input.summary");
+            }
+            return Ok(());
+        }
+        pending.write(list);
+        let mut seen = Vec::new();
+        for call in pending.calls {
+            let found = call.ids.iter().find_map(|id| self.outputs.get_mut(&*id.as_str()?)?.pop_front());
+            let Some(entry) = found.and_then(|at| self.entries.get(at)) else { continue };
+            let Item::Output(_, output) = &entry.item else { continue };
+            let id = call.ids.first().map_or(&br#""""#[..], |id| id.text());
+            let mut message = ObjectWriter::open(list.element());
+            message.raw("role", br#""tool""#);
+            message.raw("tool_call_id", id);
+            if output.kind() == Kind::String {
+                message.raw("content", output.text());
+            } else {
+                let parts = parts(&format!("{}.output", entry.place), *output, dropped)?;
+                message.pieces("content", joined(texts(&parts), LINE));
+                if !parts.iter().all(is_said) {
+                    seen.push((id, parts));
+                }
+            }
+            message.close();
+        }
+        if !seen.is_empty() {
+            write_seen(&seen, list);
+        }
+        Ok(())
+    }
+}
+
+impl Pending<'_, '_> {
+    fn write(&self, list: &mut ArrayWriter<'_>) {
+        let mut message = ObjectWriter::open(list.element());
+        message.raw("role", br#""assistant""#);
+        if self.is_said {
+            message.pieces("content", self.texts.iter().copied());
+        } else {
+            message.raw("content", b"null");
+        }
+        if !self.thinking.is_empty() {
+            message.pieces("reasoning_content", joined(self.thinking.iter().copied(), PARAGRAPH));
+        }
+        if !self.calls.is_empty() {
+            let mut calls = ArrayWriter::open(message.member("tool_calls"));
+            for called in &self.calls {
+                let mut call = ObjectWriter::open(calls.element());
+                call.raw("id", called.ids.first().map_or(&br#""""#[..], |id| id.text()));
+                call.raw("type", br#""function""#);
+                let mut function = ObjectWriter::open(call.member("function"));
+                function.text("name", &called.name);
+                function.text("arguments", &called.arguments);
+                function.close();
+                call.close();
+            }
+            calls.close();
+        }
+        message.close();
+    }
+}
+
+/// Whether tools are called between the user's words before and after each item. Thinking has to be sent again there,
+/// and elsewhere it is ignored or even refused: <https://api-docs.deepseek.com/guides/thinking_mode>.
+fn calls_in_turn(entries: &[Entry<'_>]) -> Vec<bool> {
+    let is_users = |entry: &Entry<'_>| matches!(entry.item, Item::Message("user", _));
+    let mut calls = Vec::with_capacity(entries.len());
+    for turn in entries.chunk_by(|_, next| !is_users(next)) {
+        let called = turn.iter().any(|entry| matches!(entry.item, Item::Call(_)));
+        calls.extend(turn.iter().map(|_| called));
+    }
+    calls
+}
+
+/// The texts of a model's thinking: all of it, or else a summary.
+fn thought<'a>(place: &str, thinking: &Object<'a>) -> Result<Vec<&'a [u8]>, Fault> {
+    for name in ["content", "summary"] {
+        let Some(list) = member(thinking, name) else { continue };
+        let list = list.elements().ok_or_else(|| misfit(&format!("{place}.{name}"), "a list"))?;
+        let texts = list.iter().filter_map(|part| part.object()?.get("text")?.escaped());
+        let texts: Vec<&[u8]> = texts.filter(|text| !text.is_empty()).collect();
+        if !texts.is_empty() {
+            return Ok(texts);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn write_message(
+    place: &str,
+    role: &str,
+    message: &Object<'_>,
+    dropped: &mut Dropped,
+    list: &mut ArrayWriter<'_>,
+) -> Result<(), Fault> {
+    let place = format!("{place}.content");
+    let content = member(message, "content");
+    let content = content.ok_or_else(|| misfit(&place, "a text or a list of content parts"))?;
+    if content.kind() == Kind::String {
+        write_plain(role, content.text(), list);
+        return Ok(());
+    }
+    let parts = parts(&place, content, dropped)?;
+    write_parts(role, &parts, list);
+    Ok(())
+}
+
+/// One text is written as one: not every vendor knows lists.
+fn write_parts(role: &str, parts: &[Part<'_>], list: &mut ArrayWriter<'_>) {
+    let mut message = ObjectWriter::open(list.element());
+    message.text("role", role);
+    if let [Part::Text(text)] = parts {
+        message.pieces("content", [*text]);
+    } else {
+        let mut content = ArrayWriter::open(message.member("content"));
+        for part in parts {
+            write_part(part, &mut content);
+        }
+        content.close();
+    }
+    message.close();
+}
+
+/// What tools have shown: a chat's tools answer with texts alone, so the user shows it.
+fn write_seen(seen: &[(&[u8], Vec<Part<'_>>)], list: &mut ArrayWriter<'_>) {
+    let mut message = ObjectWriter::open(list.element());
+    message.raw("role", br#""user""#);
+    let mut content = ArrayWriter::open(message.member("content"));
+    for (id, parts) in seen {
+        let id = id.strip_prefix(b"\"").and_then(|id| id.strip_suffix(b"\"")).unwrap_or_default();
+        let mut part = ObjectWriter::open(content.element());
+        part.raw("type", br#""text""#);
+        part.pieces("text", [b"Output of the tool call ", id, b":"]);
+        part.close();
+        for part in parts.iter().filter(|part| !is_said(part)) {
+            write_part(part, &mut content);
+        }
+    }
+    content.close();
+    message.close();
+}

@@ -1,0 +1,272 @@
+//! A request for a response, as a request for a chat.
+
+use common::http::Fault;
+use common::json::{Kind, Object, ObjectWriter, Raw};
+
+use super::input;
+use super::tools::{Tools, write_tools};
+use crate::body;
+use crate::translate::{Dropped, Manner, Thinking};
+
+/// Members that mean the same in both.
+const SAME: [&str; 9] = [
+    "model",
+    "temperature",
+    "top_p",
+    "stream",
+    "user",
+    "safety_identifier",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+];
+
+/// Members that are seen to one by one. `metadata` is for the response alone: a chat may have it only if it is stored.
+const OTHERS: [&str; 18] = [
+    "input",
+    "instructions",
+    "tools",
+    "tool_choice",
+    "text",
+    "reasoning",
+    "max_output_tokens",
+    "metadata",
+    "parallel_tool_calls",
+    "top_logprobs",
+    "include",
+    "store",
+    "truncation",
+    "background",
+    "stream_options",
+    "previous_response_id",
+    "conversation",
+    "prompt",
+];
+
+/// Members that need a vendor who keeps something, and what is to be done without.
+const STATE: [(&str, &str); 3] = [
+    ("previous_response_id", "this vendor keeps no state; send the whole input"),
+    ("conversation", "this vendor keeps no state; send the whole input"),
+    ("prompt", "this vendor keeps no prompts; send instructions and input"),
+];
+
+/// The request as a chat, in the vendor's manner, and the tools whose calls are not what they seem.
+///
+/// # Errors
+/// It is no JSON object, has members of another kind than they are, or needs what no chat has.
+pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Result<(Vec<u8>, Tools), Fault> {
+    let body = body::object(text)?;
+    refuse_state(&body)?;
+    let mut out = Vec::with_capacity(text.len() + 256);
+    let mut chat = ObjectWriter::open(&mut out);
+    for name in SAME {
+        if let Some(value) = member(&body, name) {
+            chat.raw(name, value.text());
+        }
+    }
+    // The older name: OpenAI alone refuses it, for models that are reached as they are there.
+    if let Some(limit) = member(&body, "max_output_tokens") {
+        chat.raw("max_tokens", limit.text());
+    }
+    write_reasoning(&body, manner.thinking, dropped, &mut chat)?;
+    write_text(&body, dropped, &mut chat)?;
+    write_logprobs(&body, dropped, &mut chat)?;
+    input::write_messages(&body, manner, dropped, chat.member("messages"))?;
+    let tools = write_tools(&body, dropped, &mut chat)?;
+    chat.close();
+    name_dropped(&body, dropped);
+    Ok((out, tools))
+}
+
+/// The value of a member that says something.
+pub(super) fn member<'a>(object: &Object<'a>, name: &str) -> Option<Raw<'a>> {
+    object.get(name).filter(|value| value.kind() != Kind::Null)
+}
+
+pub(super) fn misfit(place: &str, expected: &str) -> Fault {
+    refused(place, &format!("expected {expected}"))
+}
+
+pub(super) fn refused(place: &str, why: &str) -> Fault {
+    Fault::client(400, "invalid_request", format!("{place}: {why}"))
+}
+
+/// The text of a member that must be one.
+pub(super) fn text<'a>(object: &Object<'a>, place: &str, name: &str) -> Result<Raw<'a>, Fault> {
+    let value = object.get(name).filter(|value| value.kind() == Kind::String);
+    value.ok_or_else(|| misfit(&format!("{place}.{name}"), "a text"))
+}
+
+/// An object that may be absent.
+fn object<'a>(body: &Object<'a>, name: &str) -> Result<Option<Object<'a>>, Fault> {
+    let Some(value) = member(body, name) else { return Ok(None) };
+    value.object().map(Some).ok_or_else(|| misfit(name, "an object"))
+}
+
+/// Names the members that say something beside those that are known.
+pub(super) fn name_others(object: &Object<'_>, place: &str, known: &[&str], dropped: &mut Dropped) {
+    for (name, value) in object.members() {
+        if !known.contains(&&*name) && !matches!(value.text(), b"null" | b"false" | b"[]" | b"{}") {
+            dropped.name(&format!("{place}.{name}"));
+        }
+    }
+}
+
+fn refuse_state(body: &Object<'_>) -> Result<(), Fault> {
+    if let Some((name, why)) = STATE.iter().find(|(name, _)| member(body, name).is_some()) {
+        return Err(refused(name, why));
+    }
+    if body.get("background").is_some_and(|value| value.as_bool() == Some(true)) {
+        return Err(refused("background", "this vendor answers while you wait only"));
+    }
+    Ok(())
+}
+
+fn write_reasoning(
+    body: &Object<'_>,
+    told: Thinking,
+    dropped: &mut Dropped,
+    chat: &mut ObjectWriter<'_>,
+) -> Result<(), Fault> {
+    let Some(reasoning) = object(body, "reasoning")? else { return Ok(()) };
+    name_others(&reasoning, "reasoning", &["effort", "summary", "generate_summary"], dropped);
+    let Some(effort) = member(&reasoning, "effort") else { return Ok(()) };
+    let effort = effort.as_str().ok_or_else(|| misfit("reasoning.effort", "a text"))?;
+    match (told, &*effort) {
+        (Thinking::Switch, "none" | "minimal") => told.ask(None, None, chat),
+        _ => told.ask(Some(&effort), None, chat),
+    }
+    Ok(())
+}
+
+fn write_text(body: &Object<'_>, dropped: &mut Dropped, chat: &mut ObjectWriter<'_>) -> Result<(), Fault> {
+    let Some(text) = object(body, "text")? else { return Ok(()) };
+    name_others(&text, "text", &["format", "verbosity"], dropped);
+    if let Some(verbosity) = member(&text, "verbosity") {
+        chat.raw("verbosity", verbosity.text());
+    }
+    let Some(format) = member(&text, "format") else { return Ok(()) };
+    let format = format.object().ok_or_else(|| misfit("text.format", "an object"))?;
+    match format.get("type").and_then(|kind| kind.as_str()).as_deref() {
+        // What a chat answers with unasked.
+        Some("text") => {}
+        Some("json_object") => chat.raw("response_format", br#"{"type":"json_object"}"#),
+        Some("json_schema") => {
+            let members = ["name", "description", "schema", "strict"];
+            name_others(
+                &format,
+                "text.format",
+                &["type", "name", "description", "schema", "strict"],
+                dropped,
+            );
+            let mut outer = ObjectWriter::open(chat.member("response_format"));
+            outer.raw("type", br#""json_schema""#);
+            let mut schema = ObjectWriter::open(outer.member("json_schema"));
+            for name in members {
+                if let Some(value) = member(&format, name) {
+                    schema.raw(name, value.text());
+                }
+            }
+            schema.close();
+            outer.close();
+        }
+        _ => return Err(misfit("text.format.type", "text, json_object or json_schema")),
+    }
+    Ok(())
+}
+
+fn write_logprobs(
+    body: &Object<'_>,
+    dropped: &mut Dropped,
+    chat: &mut ObjectWriter<'_>,
+) -> Result<(), Fault> {
+    let mut asked = false;
+    if let Some(include) = member(body, "include") {
+        let include = include.elements().ok_or_else(|| misfit("include", "a list of texts"))?;
+        for value in include {
+            match value.as_str().as_deref() {
+                Some("message.output_text.logprobs") => asked = true,
+                // So that thinking can be sent again: its text is.
+                Some("reasoning.encrypted_content") => {}
+                Some(_) => dropped.name("include"),
+                None => return Err(misfit("include", "a list of texts")),
+            }
+        }
+    }
+    let top = member(body, "top_logprobs").filter(|top| top.as_u64() != Some(0));
+    if asked || top.is_some() {
+        chat.raw("logprobs", b"true");
+    }
+    if let Some(top) = top {
+        chat.raw("top_logprobs", top.text());
+    }
+    Ok(())
+}
+
+fn name_dropped(body: &Object<'_>, dropped: &mut Dropped) {
+    for (name, value) in body.members() {
+        let is_known = SAME.contains(&&*name) || OTHERS.contains(&&*name);
+        if !is_known && value.kind() != Kind::Null {
+            dropped.name(&name);
+        }
+    }
+    if body.get("store").is_some_and(|store| store.as_bool() == Some(true)) {
+        dropped.name("store");
+    }
+    if body.get("truncation").is_some_and(|value| value.as_str().as_deref() == Some("auto")) {
+        dropped.name("truncation");
+    }
+    if let Some(options) = body.get("stream_options").and_then(|options| options.object()) {
+        name_others(&options, "stream_options", &[], dropped);
+    }
+}
+
+/// What the response repeats of its request, as JSON.
+pub(super) fn echo(body: &Object<'_>) -> Vec<(&'static str, Vec<u8>)> {
+    // Of a client that writes its JSON over many lines: an event's is one.
+    let one_line = |text: &[u8]| {
+        text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect::<Vec<u8>>()
+    };
+    let value = |name: &str, absent: &[u8]| {
+        member(body, name).map_or_else(|| absent.to_vec(), |value| one_line(value.text()))
+    };
+    let of = |outer: &str, name: &str| {
+        let value = body.get(outer).and_then(|outer| member(&outer.object()?, name));
+        value.map(|value| one_line(value.text()))
+    };
+    let mut reasoning = Vec::new();
+    let mut object = ObjectWriter::open(&mut reasoning);
+    for name in ["effort", "summary"] {
+        object.raw(name, &of("reasoning", name).unwrap_or_else(|| b"null".to_vec()));
+    }
+    object.close();
+    let mut text = Vec::new();
+    let mut object = ObjectWriter::open(&mut text);
+    object.raw("format", &of("text", "format").unwrap_or_else(|| br#"{"type":"text"}"#.to_vec()));
+    if let Some(verbosity) = of("text", "verbosity") {
+        object.raw("verbosity", &verbosity);
+    }
+    object.close();
+    let null = |name: &'static str| (name, value(name, b"null"));
+    vec![
+        ("background", b"false".to_vec()),
+        null("instructions"),
+        null("max_output_tokens"),
+        null("max_tool_calls"),
+        ("metadata", value("metadata", b"{}")),
+        ("parallel_tool_calls", value("parallel_tool_calls", b"true")),
+        ("previous_response_id", b"null".to_vec()),
+        null("prompt_cache_key"),
+        ("reasoning", reasoning),
+        null("safety_identifier"),
+        ("store", b"false".to_vec()),
+        null("temperature"),
+        ("text", text),
+        ("tool_choice", value("tool_choice", br#""auto""#)),
+        ("tools", value("tools", b"[]")),
+        ("top_logprobs", value("top_logprobs", b"0")),
+        null("top_p"),
+        ("truncation", value("truncation", br#""disabled""#)),
+        null("user"),
+    ]
+}
