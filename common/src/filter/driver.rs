@@ -978,7 +978,11 @@ impl<F: Filter> Exchange<F> {
     fn reply(&mut self, host: &dyn Host, reply: &LocalReply) -> Action {
         let is_open =
             !matches!(self.stage, Stage::Streaming | Stage::Observing | Stage::Responded | Stage::Dropping);
-        if F::SEES_RESPONSES && self.responds && is_open && self.filter.as_ref().is_some_and(Filter::replies_in_place) {
+        if F::SEES_RESPONSES
+            && self.responds
+            && is_open
+            && self.filter.as_ref().is_some_and(Filter::replies_in_place)
+        {
             return self.overwrite(host, reply);
         }
         self.stage = Stage::Replied;
