@@ -3,10 +3,11 @@
 //! `UPDATE=1 cargo test -p ai-proxy --test responses_over_chat` writes what clients get.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
-use std::path::PathBuf;
+mod cuts;
 
 use ai_proxy::AiProxy;
 use common::testkit::{Played, Script};
+use cuts::{play_cuts, streams};
 use serde_json::{Value, json};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -662,48 +663,26 @@ fn all_that_is_done_to_chats_is_done_to_these() {
     );
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/responses_over_chat")
+fn script(tools: &Value, pieces: Vec<Vec<u8>>) -> Script {
+    let script = responses(&json!({"model":"m","stream":true,"input":"x","tools":tools}));
+    script.answered(200, &[("content-type", "text/event-stream; charset=utf-8")], pieces)
 }
 
 fn streamed(config: &str, tools: &Value, pieces: Vec<Vec<u8>>) -> Played {
-    let script = responses(&json!({"model":"m","stream":true,"input":"x","tools":tools}));
-    // An empty piece keeps the player from ending the stream with its head.
-    let pieces = if pieces.concat().is_empty() { vec![Vec::new()] } else { pieces };
-    play(config, script.answered(200, &[("content-type", "text/event-stream; charset=utf-8")], pieces))
+    play(config, script(tools, pieces))
 }
 
 #[test]
 fn streams_become_responses_however_they_are_cut() {
-    let mut names: Vec<String> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter_map(|name| name.strip_suffix(".sse").filter(|it| !it.contains('.')).map(str::to_owned))
-        .collect();
-    names.sort();
+    let names = streams("responses_over_chat");
     assert!(names.len() >= 35, "{names:?}");
     for name in names {
-        let vendors = std::fs::read(folder().join(format!("{name}.sse"))).unwrap();
         let more = if name.contains("promote") { r#""promoteThinkingOnEmpty":true"# } else { "" };
-        let config = provider("deepseek", more);
         let given = ["custom", "shell", "namespace"].iter().any(|word| name.contains(word));
         let tools = if given { tools() } else { json!([]) };
-        let client = |pieces: Vec<Vec<u8>>| streamed(&config, &tools, pieces).client.unwrap().body();
-        let whole = client(vec![vendors.clone()]);
-        let path = folder().join(format!("{name}.response.sse"));
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, &whole).unwrap();
-        }
-        let expected = std::fs::read(&path).unwrap();
-        let same = |found: &[u8], how: &str| {
-            assert!(found == expected, "{name}, {how}:\n{}", String::from_utf8_lossy(found));
-        };
-        same(&whole, "whole");
-        same(&client(vendors.chunks(1).map(<[u8]>::to_vec).collect()), "byte by byte");
-        for cut in 1..vendors.len() {
-            same(&client(vec![vendors[..cut].to_vec(), vendors[cut..].to_vec()]), &format!("cut at {cut}"));
-        }
-        holds_together(&name, &String::from_utf8(expected).unwrap());
+        let stream = ("responses_over_chat", name.as_str(), "response");
+        let text = play_cuts(stream, &provider("deepseek", more), |pieces| script(&tools, pieces));
+        holds_together(&name, &text);
     }
 }
 
