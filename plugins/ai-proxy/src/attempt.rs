@@ -61,27 +61,23 @@ impl Attempt {
         Some(Self { provider, spent, id })
     }
 
-    /// Counts the attempt by its provider and how it ended.
-    pub(crate) fn count(&self, cx: &StreamCx<'_>, how: End) {
-        let Some(id) = &self.id else { return };
-        cx.env.set_property(TRIED, id.as_bytes());
+    /// Lets the next attempt begin as this one did, if it failed, and counts this one.
+    pub(crate) fn end(&self, cx: &StreamCx<'_>, how: End) {
         let outcome = match cx.response.get_str(":status").and_then(|status| status.parse().ok()) {
             Some(status) if is_success(status) && how != End::Aborted => "served",
             Some(status) if is_success(status) => "aborted",
             Some(_) => "failed",
             None => "unanswered",
         };
+        if outcome != "served" && cx.request.is_edited() {
+            cx.env.set_property(UNDO, &cx.request.undo().bytes());
+        }
+        let Some(id) = &self.id else { return };
+        cx.env.set_property(TRIED, id.as_bytes());
         let name = format!("ai_proxy.attempts.provider.{}.outcome.{outcome}", label(id));
         if let Some(counter) = cx.env.metric(MetricKind::Counter, &name) {
             cx.env.add(counter, 1);
         }
-    }
-}
-
-/// Lets the next attempt at a request that failed begin as this one did.
-pub(crate) fn keep_undo(cx: &StreamCx<'_>) {
-    if cx.request.is_edited() {
-        cx.env.set_property(UNDO, &cx.request.undo().bytes());
     }
 }
 

@@ -16,7 +16,7 @@ use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
 
 use crate::answer::{self, ChatStream, Form, Opening, Translated};
-use crate::attempt::{self, Attempt};
+use crate::attempt::Attempt;
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::context::{self, Context, Fetched, Waiting};
 use crate::credential::OriginalAuth;
@@ -171,11 +171,13 @@ impl Filter for AiProxy {
     }
 
     fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
-        let is_vendors = self.is_vendors(cx);
-        if let Some(keys) = &mut self.keys
-            && let Some(step) = keys.judge(&self.active, self.api, is_vendors, cx, self.config.max_body_bytes)
-        {
-            return Ok(step);
+        if let Some(mut keys) = self.keys.take() {
+            let is_vendors = self.is_vendors(cx);
+            let step = keys.judge(&self.active, self.api, is_vendors, cx, self.config.max_body_bytes);
+            self.keys = Some(keys);
+            if let Some(step) = step {
+                return Ok(step);
+            }
         }
         self.wanted(cx)
     }
@@ -246,14 +248,8 @@ impl Filter for AiProxy {
     }
 
     fn end(self, cx: &StreamCx<'_>, how: End) {
-        let status = cx.response.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
-        // Where only one provider is configured, the chain that this is in may not be known.
-        let may_follow = self.attempt.is_some() || self.config.named.is_empty();
-        if may_follow && (how != End::Complete || !is_success(status)) {
-            attempt::keep_undo(cx);
-        }
         if let Some(attempt) = &self.attempt {
-            attempt.count(cx, how);
+            attempt.end(cx, how);
         }
         let unreadable = self.stream.map_or(0, |stream| stream.unreadable());
         if unreadable == 0 {
