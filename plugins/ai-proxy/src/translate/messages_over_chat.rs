@@ -3,6 +3,9 @@
 //!
 //! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
 
+mod messages;
+mod part;
+mod place;
 mod request;
 mod stream;
 
