@@ -23,7 +23,7 @@ use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
 use crate::status::is_success;
 use crate::translate::{Carried, Pair, Stamp, Talk, vendor_error};
-use crate::{body, form, health};
+use crate::{body, count_tokens, form, health};
 
 const ORIGINAL_HOST: &str = "x-envoy-original-host";
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -70,6 +70,8 @@ enum Reads {
     Settings,
     /// A form, whose model is mapped.
     Form,
+    /// A message whose tokens are counted here.
+    Tokens,
 }
 
 impl Filter for AiProxy {
@@ -106,6 +108,11 @@ impl Filter for AiProxy {
         if let Some(reply) = request.models_from_config(cx.head, active)? {
             return Ok(Start::Reply(reply));
         }
+        if request.counts_tokens(cx.head, active)? {
+            let filter = Self::reading(config, request.api, Reads::Tokens);
+            let body = RequestBody::Whole { limit: config.max_body_bytes };
+            return Ok(Start::Run { filter, body, response: false });
+        }
         let asked = request.api;
         let pair = active.carries(asked).filter(|_| has_body_of(cx.head));
         request.carry(pair);
@@ -114,9 +121,8 @@ impl Filter for AiProxy {
             return Err(request.refusal());
         }
         let api = request.api;
-        if pair.is_some() && !is_readable_json(cx.head) {
-            let message = "the request body must be JSON, and not encoded";
-            return Err(Fault::client(415, "unsupported_media_type", message));
+        if pair.is_some() {
+            demand_json(cx.head)?;
         }
         let mut reads = api.map_or(Reads::Nothing, |api| reads(active, api, way, cx.head));
         let mut form = None;
@@ -161,25 +167,14 @@ impl Filter for AiProxy {
         };
         let reads_answer = pair.is_some() || (active.reads_answers && api == Some(Api::ChatCompletions));
         let response = reads_answer || keys.is_some();
-        let config = Rc::clone(config);
-        let filter = Self {
-            config,
-            api,
-            pair,
-            carried: None,
-            reads,
-            keys,
-            waiting: None,
-            form,
-            reads_answer,
-            stream: None,
-        };
+        let filter = Self { pair, keys, form, reads_answer, ..Self::reading(config, api, reads) };
         Ok(Start::Run { filter, body, response })
     }
 
     fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
         let flow = match self.reads {
             Reads::Nothing => Flow::Pass,
+            Reads::Tokens => return Ok(Flow::Reply(count_tokens::reply(&body)?)),
             Reads::Form => self.edit_form(cx, &body)?,
             Reads::Json | Reads::Settings => self.edit(cx, &body)?,
         };
@@ -289,6 +284,22 @@ impl Filter for AiProxy {
 }
 
 impl AiProxy {
+    /// An exchange of which nothing but its request is known to matter.
+    fn reading(config: &Rc<Config>, api: Option<Api>, reads: Reads) -> Self {
+        Self {
+            config: Rc::clone(config),
+            api,
+            pair: None,
+            carried: None,
+            reads,
+            keys: None,
+            waiting: None,
+            form: None,
+            reads_answer: false,
+            stream: None,
+        }
+    }
+
     /// What becomes of the body of the response that the client gets.
     fn wanted(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
         if let Some(dropped) = self.carried.as_ref().and_then(|carried| carried.dropped()) {
@@ -543,6 +554,15 @@ impl<'h> Addressed<'h> {
         Ok(Some(LocalReply::json(200, body, "models_from_config")))
     }
 
+    /// Whether this is a question for a count of tokens that only an estimate can answer.
+    fn counts_tokens(&self, head: &Head, active: &ActiveProvider) -> Result<bool, Fault> {
+        let counts = active.counts_tokens && self.api == Some(Api::MessagesCountTokens) && has_body_of(head);
+        if counts {
+            demand_json(head)?;
+        }
+        Ok(counts)
+    }
+
     fn refusal(&self) -> Fault {
         match self.api {
             Some(api) => {
@@ -601,6 +621,12 @@ fn times_stream(active: &ActiveProvider, api: Api) -> bool {
 
 fn has_body_of(head: &Head) -> bool {
     matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH"))
+}
+
+fn demand_json(head: &Head) -> Result<(), Fault> {
+    let message = "the request body must be JSON, and not encoded";
+    let unfit = || Fault::client(415, "unsupported_media_type", message);
+    is_readable_json(head).then_some(()).ok_or_else(unfit)
 }
 
 fn is_readable_json(head: &Head) -> bool {

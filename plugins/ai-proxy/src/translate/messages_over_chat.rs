@@ -5,7 +5,6 @@
 
 mod messages;
 mod part;
-mod place;
 mod request;
 mod stream;
 

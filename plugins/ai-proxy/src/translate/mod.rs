@@ -7,6 +7,7 @@
 
 mod dropped;
 pub(crate) mod messages_over_chat;
+pub(crate) mod place;
 pub(crate) mod vendor_error;
 
 use common::framing::sse::Event;

@@ -7,8 +7,8 @@ use common::http::Fault;
 use common::json::{ArrayWriter, Object, ObjectWriter, Raw};
 
 use super::part::{self, PARAGRAPH, Part, escaped};
-use super::place::Place;
-use super::request::{drop_others, member, objects, text};
+use super::request::{drop_others, member};
+use crate::translate::place::Place;
 use crate::translate::{Dropped, Manner};
 
 /// A client of Anthropic's begins the system's text with this line, in which one item differs from request to
@@ -38,7 +38,7 @@ pub(super) fn write(
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
     let root = Place::Root("messages");
-    let messages = objects(body.get("messages"), root, "a list of messages")?;
+    let messages = root.objects(body.get("messages"), "a list of messages")?;
     let messages = messages
         .into_iter()
         .enumerate()
@@ -231,9 +231,9 @@ impl<'a> Chat<'_, '_, 'a> {
     /// Reads the blocks of a content. `of` is what it is called where something of it is dropped.
     fn said(&mut self, role: Role, content: Raw<'a>, of: &str, place: Place<'_>) -> Result<Said<'a>, Fault> {
         let mut said = Said::default();
-        for (at, block) in objects(Some(content), place, CONTENT)?.into_iter().enumerate() {
+        for (at, block) in place.objects(Some(content), CONTENT)?.into_iter().enumerate() {
             let place = place.element(at);
-            let kind = text(&block, "type", place)?.as_str().unwrap_or_default();
+            let kind = place.text(&block, "type")?.as_str().unwrap_or_default();
             match (&*kind, role) {
                 ("text", _) => {
                     let pieces = pieces_of(role, escaped(&block, "text", place)?);
@@ -241,8 +241,8 @@ impl<'a> Chat<'_, '_, 'a> {
                     drop_others(&block, &["type", "text", "cache_control"], of, self.dropped);
                 }
                 ("tool_use", Role::Assistant) => {
-                    let id = text(&block, "id", place)?;
-                    text(&block, "name", place)?;
+                    let id = place.text(&block, "id")?;
+                    place.text(&block, "name")?;
                     self.called.extend(id.as_str());
                     drop_others(&block, &["type", "id", "name", "input"], of, self.dropped);
                     said.calls.push(block);
@@ -261,7 +261,7 @@ impl<'a> Chat<'_, '_, 'a> {
     }
 
     fn answer(&mut self, result: &Object<'a>, place: Place<'_>) -> Result<Answer<'a>, Fault> {
-        let id = text(result, "tool_use_id", place)?;
+        let id = place.text(result, "tool_use_id")?;
         if id.as_str().is_none_or(|id| !self.called.contains(&id)) {
             return Err(place.member("tool_use_id").expected("the id of a `tool_use` block before it"));
         }
@@ -280,9 +280,9 @@ impl<'a> Chat<'_, '_, 'a> {
         let of = "messages.content.content";
         let place = place.member("content");
         let mut parts = Vec::new();
-        for (at, block) in objects(Some(content), place, CONTENT)?.iter().enumerate() {
+        for (at, block) in place.objects(Some(content), CONTENT)?.iter().enumerate() {
             let place = place.element(at);
-            let kind = text(block, "type", place)?.as_str().unwrap_or_default();
+            let kind = place.text(block, "type")?.as_str().unwrap_or_default();
             part::read(&kind, block, of, place, self.dropped, &mut parts)?;
         }
         let (texts, beside): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.text().is_some());

@@ -3,9 +3,9 @@
 use common::http::Fault;
 use common::json::{Object, ObjectWriter, Raw};
 
-use super::place::Place;
-use super::request::{drop_others, is_of, member, objects, text};
+use super::request::{drop_others, is_of, member};
 use crate::translate::Dropped;
+use crate::translate::place::Place;
 
 /// What a document without a title is called; OpenAI wants files to have names.
 const FILE_NAME: &[u8] = b"document.pdf";
@@ -89,7 +89,7 @@ pub(super) fn read<'a>(
             let place = place.member("content");
             let mut texts = texts_of(block, &["title", "source"]);
             for (at, found) in
-                objects(block.get("content"), place, "a list of text blocks")?.iter().enumerate()
+                place.objects(block.get("content"), "a list of text blocks")?.iter().enumerate()
             {
                 texts.push(escaped(found, "text", place.element(at))?);
                 drop_others(found, &["type", "text"], &format!("{of}.content"), dropped);
@@ -141,7 +141,7 @@ fn document<'a>(
                 return Ok(());
             }
             let of = format!("{of}.source.content");
-            for (at, block) in objects(content, place, "a text or content blocks")?.iter().enumerate() {
+            for (at, block) in place.objects(content, "a text or content blocks")?.iter().enumerate() {
                 let place = place.element(at);
                 let kind = ["text", "image"].into_iter().find(|kind| is_of(block, "type", kind));
                 let kind = kind.ok_or_else(|| place.expected("a text or an image"))?;
@@ -159,7 +159,7 @@ pub(super) fn escaped<'a>(
     name: &'static str,
     place: Place<'_>,
 ) -> Result<&'a [u8], Fault> {
-    Ok(text(block, name, place)?.escaped().unwrap_or_default())
+    Ok(place.text(block, name)?.escaped().unwrap_or_default())
 }
 
 /// Those of these members that say something.

@@ -4,8 +4,8 @@ use common::http::Fault;
 use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::messages;
-use super::place::Place;
 use crate::body;
+use crate::translate::place::Place;
 use crate::translate::{Dropped, Manner, Thinking};
 
 /// Members that mean the same in both.
@@ -28,8 +28,6 @@ const MEDIUM_BUDGET: u64 = 16_384;
 
 /// Anthropic's formats have no name, and OpenAI's need one.
 const FORMAT_NAME: &str = "answer";
-/// A schema that is nested deeper is not looked through.
-const MAX_SCHEMA_DEPTH: usize = 64;
 
 /// The request as a chat, in the vendor's manner.
 ///
@@ -80,32 +78,6 @@ pub(super) fn drop_others(object: &Object<'_>, known: &[&str], of: &str, dropped
             dropped.name(&format!("{of}.{name}"));
         }
     }
-}
-
-/// The member of an object that must be a text.
-///
-/// # Errors
-/// It is none.
-pub(super) fn text<'a>(object: &Object<'a>, name: &'static str, place: Place<'_>) -> Result<Raw<'a>, Fault> {
-    let text = object.get(name).filter(|value| value.kind() == Kind::String);
-    text.ok_or_else(|| place.member(name).expected("a text"))
-}
-
-/// The elements of a list of objects.
-///
-/// # Errors
-/// It is no list, which is `what` it should be, or not all of its elements are objects.
-pub(super) fn objects<'a>(
-    list: Option<Raw<'a>>,
-    place: Place<'_>,
-    what: &str,
-) -> Result<Vec<Object<'a>>, Fault> {
-    let elements = list.and_then(|list| list.elements()).ok_or_else(|| place.expected(what))?;
-    let objects = elements
-        .iter()
-        .enumerate()
-        .map(|(at, element)| element.object().ok_or_else(|| place.element(at).expected("an object")));
-    objects.collect()
 }
 
 fn write_thinking(body: &Object<'_>, told: Thinking, chat: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
@@ -182,7 +154,7 @@ fn write_format(body: &Object<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Dr
     let mut named = ObjectWriter::open(format.member("json_schema"));
     named.text("name", FORMAT_NAME);
     named.raw("schema", schema.text());
-    if is_strict(schema, MAX_SCHEMA_DEPTH) {
+    if is_strict(schema) {
         named.raw("strict", b"true");
     }
     named.close();
@@ -193,10 +165,9 @@ fn write_format(body: &Object<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Dr
 /// Whether [OpenAI](https://platform.openai.com/docs/guides/structured-outputs#supported-schemas) would keep to this
 /// schema: no object in it may have other members than the ones it lists, and all of those are required. Anthropic
 /// lets some be left out; OpenAI refuses to be strict about such a schema, but not to follow it.
-fn is_strict(schema: Raw<'_>, depth: usize) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return false };
+fn is_strict(schema: Raw<'_>) -> bool {
     if let Some(elements) = schema.elements() {
-        return elements.into_iter().all(|element| is_strict(element, depth));
+        return elements.into_iter().all(is_strict);
     }
     let Some(schema) = schema.object() else { return true };
     let is_closed = schema.get("additionalProperties").is_some_and(|more| more.as_bool() == Some(false));
@@ -206,12 +177,12 @@ fn is_strict(schema: Raw<'_>, depth: usize) -> bool {
         Some(properties) => is_closed && properties.members().all(|(name, _)| is_required(&name)),
         None => !is_of(&schema, "type", "object") || is_closed,
     };
-    fits && schema.members().all(|(_, value)| is_strict(value, depth))
+    fits && schema.members().all(|(_, value)| is_strict(value))
 }
 
 fn write_tools(body: &Object<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
     let all = match member(body, "tools") {
-        Some(tools) => objects(Some(tools), Place::Root("tools"), "a list of tools")?,
+        Some(tools) => Place::Root("tools").objects(Some(tools), "a list of tools")?,
         None => Vec::new(),
     };
     let none_sent = all.is_empty();
@@ -266,7 +237,7 @@ fn write_choice(choice: Raw<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Drop
         Some("any") => chat.text("tool_choice", "required"),
         Some("none") => chat.text("tool_choice", "none"),
         Some("tool") => {
-            let name = text(&choice, "name", root)?;
+            let name = root.text(&choice, "name")?;
             let mut named = ObjectWriter::open(chat.member("tool_choice"));
             named.raw("type", br#""function""#);
             let mut function = ObjectWriter::open(named.member("function"));
