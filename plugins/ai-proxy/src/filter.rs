@@ -14,6 +14,7 @@ use common::http::multipart::Passing;
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
+use common::llm::error;
 
 use crate::answer::{self, ChatStream, Form, Translated};
 use crate::config::{ActiveProvider, Config, Protocol};
@@ -544,12 +545,13 @@ impl<'h> Addressed<'h> {
         if head.get(":method") != Some(b"GET") {
             return Ok(None);
         }
+        let dialect = error::dialect(head);
         let body = if self.api == Some(Api::Models) {
-            models.all()
+            models.all(dialect)
         } else {
             let name = self.path.rsplit('/').next().unwrap_or_default();
             let unknown = || Fault::client(404, "model_not_found", "the model does not exist");
-            models.one(name).ok_or_else(unknown)?
+            models.one(name, dialect).ok_or_else(unknown)?
         };
         Ok(Some(LocalReply::json(200, body, "models_from_config")))
     }

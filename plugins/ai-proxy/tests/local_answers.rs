@@ -1,4 +1,4 @@
-//! What is answered without the vendor: counts of tokens.
+//! What is answered without the vendor, in the dialect of the client: counts of tokens, and lists of models.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
 use ai_proxy::AiProxy;
@@ -144,4 +144,22 @@ fn who_counts_or_takes_anything_is_asked() {
     }
     let off = provider("groq", r#","capabilities":{"anthropic/v1/messages/counttokens":""}"#);
     assert_eq!(replied(&play(&off, Script::post(COUNT, "{}"))).0, 404);
+}
+
+#[test]
+fn models_of_the_configuration_are_listed_as_the_client_knows_lists() {
+    let config = provider("groq", r#","modelMapping":{"a":"x","b":"y","c-*":"z"}"#);
+    let get = |path: &str| Script::request("GET", path);
+    let anthropic = |path: &str| get(path).header("anthropic-version", "2023-06-01");
+    let model = |name: &str| json!({"type":"model","id":name,"display_name":name,"created_at":"1970-01-01T00:00:00Z"});
+    let list = json!({"data":[model("a"), model("b")],"has_more":false,"first_id":"a","last_id":"b"});
+    assert_eq!(replied(&play(&config, anthropic("/v1/models?limit=1000"))), (200, list));
+    assert_eq!(replied(&play(&config, anthropic("/v1/models/b"))), (200, model("b")));
+    let (status, error) = replied(&play(&config, anthropic("/v1/models/z")));
+    assert_eq!((status, &error["error"]["type"]), (404, &json!("not_found_error")));
+
+    let (status, list) = replied(&play(&config, get("/v1/models")));
+    assert_eq!((status, &list["object"], &list["data"][1]["id"]), (200, &json!("list"), &json!("b")));
+    let (status, error) = replied(&play(&config, get("/v1/models/z")));
+    assert_eq!((status, &error["error"]["code"]), (404, &json!("model_not_found")));
 }
