@@ -171,6 +171,20 @@ impl Python {
         for name in OTHER_VARIABLES {
             command.env_remove(name);
         }
+        self.outcome(&mut command)
+    }
+
+    /// Whether the schemas in this folder are those of the clients; `schemas.py` writes them.
+    ///
+    /// # Errors
+    /// Python cannot be run.
+    pub fn check_schemas(&self, schemas: &Path) -> Result<Outcome, SdkError> {
+        let mut command = self.command();
+        command.arg(folder().join("schemas.py")).arg("--check").arg(schemas).stdin(Stdio::null());
+        self.outcome(command.env("PYTHONDONTWRITEBYTECODE", "1"))
+    }
+
+    fn outcome(&self, command: &mut Command) -> Result<Outcome, SdkError> {
         let output = command.output().map_err(SdkError::io(self.program.display()))?;
         let text = [output.stdout, output.stderr].concat();
         Ok(Outcome { passed: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })

@@ -7,6 +7,7 @@ use test_harness::demo::{Gateway, VENDOR_KEY};
 use test_harness::envoy;
 use test_harness::sdk::{self, CLIENT_KEY, Client, Python};
 use test_harness::vendor::{self, Vendor};
+use test_harness::workspace_root;
 
 #[test]
 fn the_openai_client_works_over_the_gateway_and_its_own_key_goes_no_further() {
@@ -59,4 +60,13 @@ fn the_vendor_itself_refuses_the_clients_key() {
     let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace: Duration::ZERO });
     let outcome = python.check(Client::OpenAi, vendor.addr(), CLIENT_KEY).expect("a Python that runs");
     assert!(!outcome.passed && outcome.text.contains("AuthenticationError"), "{}", outcome.text);
+}
+
+/// What is translated is listed field by field, from these.
+#[test]
+fn the_ledgers_of_translations_are_of_the_clients_own_schemas() {
+    let Some(python) = Python::provide_or_skip("the request schemas of the official clients") else { return };
+    let schemas = workspace_root().join("plugins/ai-proxy/tests/ledger/schema");
+    let outcome = python.check_schemas(&schemas).expect("a Python that runs");
+    assert!(outcome.passed, "{}", outcome.text);
 }

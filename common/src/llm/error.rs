@@ -4,6 +4,7 @@
 //! [Anthropic](https://docs.anthropic.com/en/api/errors),
 //! [Gemini](https://ai.google.dev/gemini-api/docs/troubleshooting).
 
+use super::api::Api;
 use super::dialect::Dialect;
 use crate::http::{Fault, Head, LocalReply};
 use crate::json;
@@ -11,12 +12,24 @@ use crate::json;
 /// Response code details are for one line of an access log.
 const MAX_DETAILS: usize = 200;
 
-/// The reply to a fault, in the dialect of the path that the client asked for.
+/// The reply to a fault, in the dialect of the client's request.
 #[must_use]
 pub fn reply(request: &Head, fault: &Fault) -> LocalReply {
-    let path = request.original(":path").and_then(|path| std::str::from_utf8(path).ok());
-    let dialect = path.map_or(Dialect::OpenAi, Dialect::of_path);
+    let dialect = dialect(request);
     LocalReply::json(fault.status, body(dialect, fault.status, fault.code, &fault.message), details(fault))
+}
+
+/// The dialect of a client's request: that of the path that it asked for. Models, which OpenAI and Anthropic have at the
+/// same paths, are told apart by a header that [all of Anthropic's
+/// clients](https://docs.anthropic.com/en/api/versioning) send.
+#[must_use]
+pub fn dialect(request: &Head) -> Dialect {
+    let path = request.original(":path").and_then(|path| std::str::from_utf8(path).ok()).unwrap_or_default();
+    let is_shared = |path: &str| matches!(Api::detect(path), Some((Api::Models | Api::Model, _)));
+    if request.original("anthropic-version").is_some() && path.split('?').next().is_some_and(is_shared) {
+        return Dialect::Anthropic;
+    }
+    Dialect::of_path(path)
 }
 
 /// An error body.
@@ -112,6 +125,22 @@ mod tests {
         let reply = reply(&Head::from_fields(&[(":path", path)]), fault);
         assert_eq!(reply.status, fault.status);
         assert_eq!(&serde_json::from_slice::<Value>(&reply.body).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_header_says_whose_models_are_asked_for() {
+        let dialect = |fields: &[(&str, &str)]| dialect(&Head::from_fields(fields));
+        let version = ("anthropic-version", "2023-06-01");
+        for (path, plain, versioned) in [
+            ("/v1/models", Dialect::OpenAi, Dialect::Anthropic),
+            ("/ai/v1/models/m?x=1", Dialect::OpenAi, Dialect::Anthropic),
+            ("/v1/chat/completions", Dialect::OpenAi, Dialect::OpenAi),
+            ("/v1/messages", Dialect::Anthropic, Dialect::Anthropic),
+        ] {
+            assert_eq!(dialect(&[(":path", path)]), plain, "{path}");
+            assert_eq!(dialect(&[(":path", path), version]), versioned, "{path}");
+        }
+        assert_eq!(dialect(&[]), Dialect::OpenAi);
     }
 
     #[test]

@@ -4,4 +4,5 @@ pub mod api;
 pub mod dialect;
 pub mod error;
 pub mod model_mapping;
+pub mod tokens;
 pub mod usage;

@@ -64,6 +64,8 @@ pub(crate) struct ActiveProvider {
     pub(crate) answers: Answers,
     /// The client's APIs that are carried over another one of the vendor's.
     carried: Vec<Pair>,
+    /// Answers counts of tokens where Messages are served, but nobody counts.
+    pub(crate) counts_tokens: bool,
     /// The upstream's errors pass as they came, in whatever form the client knows them.
     pub(crate) passes_errors: bool,
     /// Answers to chats have to be looked at.
@@ -422,6 +424,11 @@ impl ActiveProvider {
             }
             Protocol::Original => Vec::new(),
         };
+        let is_carried = carried.iter().any(|pair| pair.client == Talk::Messages);
+        let is_listed = |api| paths.serves(api) && !paths.is_unlisted(api);
+        let counts_tokens = protocol == Protocol::OpenAi
+            && paths.is_unlisted(Api::MessagesCountTokens)
+            && (is_carried || is_listed(Api::AnthropicMessages));
         let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
         Ok(Self {
             reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),
@@ -443,6 +450,7 @@ impl ActiveProvider {
             ),
             answers,
             carried,
+            counts_tokens,
             passes_errors: settings.error_passthrough,
             failover,
             retry,

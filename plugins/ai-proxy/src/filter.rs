@@ -14,6 +14,7 @@ use common::http::multipart::Passing;
 use common::http::{Fault, Head, LocalReply, path};
 use common::llm::api::{Api, Placeholders};
 use common::llm::dialect::Dialect;
+use common::llm::error;
 
 use crate::answer::{self, ChatStream, Form, Opening, Translated};
 use crate::attempt::Attempt;
@@ -24,7 +25,7 @@ use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
 use crate::status::is_success;
 use crate::translate::{Carried, Pair, Stamp, Talk, vendor_error};
-use crate::{body, form, health};
+use crate::{body, count_tokens, form, health};
 
 pub(crate) const ORIGINAL_HOST: &str = "x-envoy-original-host";
 pub(crate) const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -77,6 +78,8 @@ enum Reads {
     Settings,
     /// A form, whose model is mapped.
     Form,
+    /// A message whose tokens are counted here.
+    Tokens,
 }
 
 impl Filter for AiProxy {
@@ -119,6 +122,7 @@ impl Filter for AiProxy {
     fn request_body(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>) -> Result<Flow, Fault> {
         let flow = match self.reads {
             Reads::Nothing => Flow::Pass,
+            Reads::Tokens => return Ok(Flow::Reply(count_tokens::reply(&body)?)),
             Reads::Form => self.edit_form(cx, &body)?,
             Reads::Json | Reads::Settings => self.edit(cx, &body)?,
         };
@@ -276,6 +280,11 @@ impl AiProxy {
         if let Some(reply) = request.models_from_config(cx.head, &active)? {
             return Ok(Start::Reply(reply));
         }
+        if request.counts_tokens(cx.head, &active)? {
+            let filter = Self::reading(config, active, request.api, Reads::Tokens);
+            let body = RequestBody::Whole { limit: config.max_body_bytes };
+            return Ok(Start::Run { filter, body, response: false });
+        }
         let asked = request.api;
         let pair = active.carries(asked).filter(|_| has_body_of(cx.head));
         request.carry(pair);
@@ -284,9 +293,8 @@ impl AiProxy {
             return Err(request.refusal());
         }
         let api = request.api;
-        if pair.is_some() && !is_readable_json(cx.head) {
-            let message = "the request body must be JSON, and not encoded";
-            return Err(Fault::client(415, "unsupported_media_type", message));
+        if pair.is_some() {
+            demand_json(cx.head)?;
         }
         let mut reads = api.map_or(Reads::Nothing, |api| reads(&active, api, way, cx.head));
         let mut form = None;
@@ -331,23 +339,28 @@ impl AiProxy {
         };
         let reads_answer = pair.is_some() || (active.reads_answers && api == Some(Api::ChatCompletions));
         let response = reads_answer || keys.is_some() || attempt.is_some();
-        let config = Rc::clone(config);
-        let filter = Self {
-            config,
+        let filter =
+            Self { attempt, pair, keys, form, reads_answer, ..Self::reading(config, active, api, reads) };
+        Ok(Start::Run { filter, body, response })
+    }
+
+    /// An exchange of which nothing but its request is known to matter.
+    fn reading(config: &Rc<Config>, active: Rc<ActiveProvider>, api: Option<Api>, reads: Reads) -> Self {
+        Self {
+            config: Rc::clone(config),
             active,
-            attempt,
+            attempt: None,
             api,
-            pair,
+            pair: None,
             carried: None,
             reads,
-            keys,
+            keys: None,
             waiting: None,
-            form,
-            reads_answer,
+            form: None,
+            reads_answer: false,
             opening: None,
             stream: None,
-        };
-        Ok(Start::Run { filter, body, response })
+        }
     }
 
     /// What becomes of the body of the response that the client gets.
@@ -603,14 +616,24 @@ impl<'h> Addressed<'h> {
         if head.get(":method") != Some(b"GET") {
             return Ok(None);
         }
+        let dialect = error::dialect(head);
         let body = if self.api == Some(Api::Models) {
-            models.all()
+            models.all(dialect)
         } else {
             let name = self.path.rsplit('/').next().unwrap_or_default();
             let unknown = || Fault::client(404, "model_not_found", "the model does not exist");
-            models.one(name).ok_or_else(unknown)?
+            models.one(name, dialect).ok_or_else(unknown)?
         };
         Ok(Some(LocalReply::json(200, body, "models_from_config")))
+    }
+
+    /// Whether this is a question for a count of tokens that only an estimate can answer.
+    fn counts_tokens(&self, head: &Head, active: &ActiveProvider) -> Result<bool, Fault> {
+        let counts = active.counts_tokens && self.api == Some(Api::MessagesCountTokens) && has_body_of(head);
+        if counts {
+            demand_json(head)?;
+        }
+        Ok(counts)
     }
 
     fn refusal(&self) -> Fault {
@@ -671,6 +694,12 @@ fn times_stream(active: &ActiveProvider, api: Api) -> bool {
 
 fn has_body_of(head: &Head) -> bool {
     matches!(head.get(":method"), Some(b"POST" | b"PUT" | b"PATCH"))
+}
+
+fn demand_json(head: &Head) -> Result<(), Fault> {
+    let message = "the request body must be JSON, and not encoded";
+    let unfit = || Fault::client(415, "unsupported_media_type", message);
+    is_readable_json(head).then_some(()).ok_or_else(unfit)
 }
 
 fn is_readable_json(head: &Head) -> bool {

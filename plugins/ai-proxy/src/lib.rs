@@ -17,6 +17,7 @@
 //! | which messages of a chat go upstream | `conversation` |
 //! | edits of an answer, whole or streamed | `answer` |
 //! | an API that a vendor lacks, carried over one that it has | `translate` |
+//! | tokens of a message counted where the vendor does not | `count_tokens` |
 //! | `/v1/models` answered from the configuration | `models` |
 
 mod answer;
@@ -25,6 +26,7 @@ mod body;
 mod config;
 mod context;
 mod conversation;
+mod count_tokens;
 mod credential;
 mod custom_settings;
 mod failover;

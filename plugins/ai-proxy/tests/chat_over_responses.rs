@@ -571,9 +571,9 @@ fn a_message_goes_the_whole_way_there_and_back() {
     let orphan = json!({"model":"c","max_tokens":9,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}]});
     let played = play(&provider(MESSAGES, ""), Script::post("/v1/messages", orphan.to_string()));
     let body = value(&played.replied().body);
-    let message = "in the chat that the request becomes, messages.0.tool_call_id: expected the id of a tool call in a message before";
+    let message = "messages.0.content.0.tool_use_id: expected the id of a `tool_use` block before it";
     let expected = json!({"type":"error","error":{"type":"invalid_request_error","message":message}});
-    assert_eq!((played.replied().status, body), (400, expected));
+    assert_eq!((played.replied().status, body), (400, expected), "in the client's words");
 }
 
 const PAIR: &str = "chat_over_responses";

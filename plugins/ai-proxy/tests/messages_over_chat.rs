@@ -131,8 +131,9 @@ fn w62_to_w65_system_choice_results_and_what_is_no_json() {
         json!({"tool_choice":{"type":"function","function":{"name":"t"}},"parallel_tool_calls":true});
     assert_eq!(named, expected, "W63");
 
-    let empty = said(&json!([{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}]));
-    assert_eq!(empty, json!([{"role":"tool","tool_call_id":"t","content":""}]), "W64");
+    let empty = said(&json!([{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n"}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}]));
+    assert_eq!(empty[1], json!({"role":"tool","tool_call_id":"t","content":""}), "W64");
 
     let played = play(&provider("openai", ""), messages("{").answered(200, &JSON, [ANSWER.into()]));
     let reply = played.replied();
@@ -234,32 +235,198 @@ fn what_a_message_says_finds_its_place() {
     assert_eq!(said(&user(json!(null))), user(json!("")));
     assert_eq!(said(&user(json!([]))), user(json!([])));
     assert_eq!(
-        said(&user(json!([{"type":"thinking","thinking":"t"},{"type":"document","source":{}}]))),
+        said(&user(
+            json!([{"type":"thinking","thinking":"t"},{"type":"web_search_tool_result","content":[]}])
+        )),
         user(json!([]))
     );
-    assert_eq!(
-        said(&user(
-            json!([{"type":"image","source":{"type":"url","url":"http://i"}},{"type":"image","source":{"type":"file","file_id":"f"}}])
-        )),
-        user(json!([{"type":"image_url","image_url":{"url":"http://i"}}]))
-    );
-    let call = json!({"type":"tool_use","id":"i","name":"n"});
-    assert_eq!(
-        said(&json!([{"role":"assistant","content":[{"type":"thinking","thinking":"t"}, call]}])),
-        json!([{"role":"assistant","tool_calls":[{"index":0,"id":"i","type":"function","function":{"name":"n","arguments":"{}"}}]}])
-    );
-    let result = json!({"type":"tool_result","tool_use_id":"i","is_error":true,"content":[{"type":"image","source":{}},{"type":"text","text":"\"r\"\n"}]});
     let image = json!({"type":"image","source":{"type":"url","url":"u"}});
+    let shown = json!({"type":"image_url","image_url":{"url":"u"}});
+    assert_eq!(said(&user(json!([image]))), user(json!([shown])));
+    let call = json!({"type":"tool_use","id":"i","name":"n"});
+    let called = json!({"role":"assistant","content":[{"type":"thinking","thinking":"t"}, call]});
+    let calls = json!({"role":"assistant","tool_calls":[{"index":0,"id":"i","type":"function","function":{"name":"n","arguments":"{}"}}]});
+    assert_eq!(said(&json!([called])), json!([calls]));
+    let result = json!({"type":"tool_result","tool_use_id":"i","is_error":true,"content":[{"type":"text","text":"\"r\"\n"},{"type":"tool_reference","tool_name":"t"}]});
     assert_eq!(
-        said(&user(json!([result, {"type":"text","text":"t"}, image]))),
-        json!([{"role":"tool","tool_call_id":"i","content":"\"r\"\n"},
-            {"role":"user","content":[{"type":"text","text":"t"},{"type":"image_url","image_url":{"url":"u"}}]}])
+        said(&json!([called, {"role":"user","content":[result, {"type":"text","text":"t"}, image]}])),
+        json!([calls, {"role":"tool","tool_call_id":"i","content":"\"r\"\n\nt"},
+            {"role":"user","content":[{"type":"text","text":"t"}, shown]}])
     );
-    for bad in [json!(7), json!("x"), json!([7]), user(json!(7)), user(json!(["x"])), user(json!([{}]))] {
-        let body = json!({"messages": bad}).to_string();
-        let reply = play(&provider("openai", ""), messages(&body)).reply.unwrap();
-        assert_eq!((reply.status, &value(&reply.body)["type"]), (400, &json!("error")), "{body}");
+}
+
+#[test]
+fn images_that_tools_give_are_said_by_the_user_after_all_results() {
+    let image = |url: &str| json!({"type":"image","source":{"type":"url","url":url}});
+    let shown = |url: &str| json!({"type":"image_url","image_url":{"url":url}});
+    let call = |id: &str| json!({"type":"tool_use","id":id,"name":"n"});
+    let result = |id: &str, content: Value| json!({"type":"tool_result","tool_use_id":id,"content":content});
+    let said = said(
+        &json!([{"role":"assistant","content":[call("a"), call("b")]}, {"role":"user","content":[
+        result("a", json!([image("1"), {"type":"text","text":"A"}])), result("b", json!([image("2")])), {"type":"text","text":"t"}]}]),
+    );
+    assert_eq!(
+        said.as_array().unwrap()[1..],
+        [
+            json!({"role":"tool","tool_call_id":"a","content":"A"}),
+            json!({"role":"tool","tool_call_id":"b","content":""}),
+            json!({"role":"user","content":[shown("1"), shown("2"), {"type":"text","text":"t"}]}),
+        ]
+    );
+}
+
+#[test]
+fn documents_are_read_as_texts_and_files() {
+    let parts = |block: Value| said(&json!([{"role":"user","content":[block]}]))[0]["content"].clone();
+    let document = |source: Value| json!({"type":"document","title":"T\"","context":"C","source":source});
+    let text = |text: &str| json!({"type":"text","text":text});
+    let plain = document(json!({"type":"text","media_type":"text/plain","data":"a\nb"}));
+    assert_eq!(parts(plain), json!([text("T\"\n\nC\n\na\nb")]));
+    let pdf = document(json!({"type":"base64","media_type":"application/pdf","data":"QQ=="}));
+    let file =
+        json!({"type":"file","file":{"filename":"T\"","file_data":"data:application/pdf;base64,QQ=="}});
+    assert_eq!(parts(pdf), json!([text("C"), file]));
+    let nameless = json!({"type":"document","source":{"type":"base64","data":"QQ=="}});
+    assert_eq!(parts(nameless)[0]["file"]["filename"], "document.pdf");
+    let of_blocks =
+        document(json!({"type":"content","content":[text("a"),{"type":"image","source":{"data":"QQ=="}}]}));
+    let image = json!({"type":"image_url","image_url":{"url":"data:image/png;base64,QQ=="}});
+    assert_eq!(parts(of_blocks), json!([text("T\"\n\nC"), text("a"), image]));
+    let of_text = document(json!({"type":"content","content":"a"}));
+    assert_eq!(parts(of_text), json!([text("T\"\n\nC"), text("a")]));
+    let found =
+        json!({"type":"search_result","title":"T","source":"http://s","content":[text("a"), text("b")]});
+    assert_eq!(parts(found), json!([text("T\n\nhttp://s\n\na\n\nb")]));
+}
+
+/// Why a request is refused.
+#[track_caller]
+fn refused(members: &Value) -> String {
+    let mut body = value(MSG);
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let played = play(&provider("openai", ""), messages(&body.to_string()));
+    let error = value(&played.replied().body);
+    assert_eq!((played.replied().status, &error["type"]), (400, &json!("error")), "{members}");
+    assert_eq!(error["error"]["type"], "invalid_request_error");
+    error["error"]["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_cannot_be_carried_is_refused_by_its_place() {
+    let user = |content: Value| json!({"messages":[{"role":"user","content":"a"},{"role":"user","content":content}]});
+    let block = |block: Value| user(json!([{"type":"text","text":"a"}, block]));
+    let assistant = |block: Value| json!({"messages":[{"role":"assistant","content":[block]}]});
+    let result = |content: Value| {
+        json!({"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"i","name":"n"}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"i","content":content}]}]})
+    };
+    for (members, place) in [
+        (json!({"messages":7}), "messages: "),
+        (json!({"messages":[7]}), "messages.0: "),
+        (json!({"messages":[{"role":"tool","content":"a"}]}), "messages.0.role: "),
+        (user(json!(7)), "messages.1.content: "),
+        (user(json!(["x"])), "messages.1.content.0: "),
+        (user(json!([{}])), "messages.1.content.0.type: "),
+        (block(json!({"type":"text"})), "messages.1.content.1.text: "),
+        (
+            block(json!({"type":"container_upload","file_id":"f"})),
+            "messages.1.content.1: the type `container_upload`",
+        ),
+        (block(json!({"type":"a\r\nb"})), "messages.1.content.1: the type `?`"),
+        (block(json!({"type":"image"})), "messages.1.content.1.source: "),
+        (
+            block(json!({"type":"image","source":{"type":"file","file_id":"f"}})),
+            "messages.1.content.1.source: ",
+        ),
+        (
+            block(json!({"type":"document","source":{"type":"url","url":"u"}})),
+            "messages.1.content.1.source: ",
+        ),
+        (
+            block(json!({"type":"document","source":{"type":"file","file_id":"f"}})),
+            "messages.1.content.1.source: ",
+        ),
+        (
+            block(json!({"type":"document","source":{"type":"content","content":[{"type":"document"}]}})),
+            "messages.1.content.1.source.content.0: ",
+        ),
+        (block(json!({"type":"search_result","content":[{}]})), "messages.1.content.1.content.0.text: "),
+        (block(json!({"type":"tool_use","id":"i","name":"n"})), "messages.1.content.1: the type `tool_use`"),
+        (block(json!({"type":"tool_result","tool_use_id":"i"})), "messages.1.content.1.tool_use_id: "),
+        (result(json!([{"type":"audio"}])), "messages.1.content.0.content.0: the type `audio`"),
+        (result(json!(7)), "messages.1.content.0.content: "),
+        (assistant(json!({"type":"tool_use","name":"n"})), "messages.0.content.0.id: "),
+        (assistant(json!({"type":"tool_use","id":"i"})), "messages.0.content.0.name: "),
+        (assistant(json!({"type":"image","source":{"url":"u"}})), "messages.0.content.0: the type `image`"),
+        (json!({"system":7}), "system: "),
+        (json!({"system":[{"type":"image","source":{"url":"u"}}]}), "system.0: the type `image`"),
+        (json!({"tools":{}}), "tools: "),
+        (json!({"tools":[7]}), "tools.0: "),
+        (json!({"tool_choice":"auto"}), "tool_choice: "),
+        (json!({"tool_choice":{"type":"all"}}), "tool_choice.type: "),
+        (json!({"tool_choice":{"type":"tool"}}), "tool_choice.name: "),
+        (json!({"output_config":7}), "output_config: "),
+        (json!({"output_config":{"format":{"type":"text"}}}), "output_config.format: "),
+        (json!({"output_format":{"type":"json_schema","schema":7}}), "output_format: "),
+    ] {
+        let message = refused(&members);
+        assert!(message.starts_with(place), "{members}: {message}");
     }
+}
+
+#[test]
+fn openai_is_strict_about_schemas_that_it_can_be_strict_about() {
+    let format = |schema: &Value| json!({"type":"json_schema","schema":schema});
+    let told = |schema: &Value| {
+        let sent = sent_beside("openai", &json!({"output_config":{"format":format(schema)}}));
+        assert_eq!(sent, sent_beside("openai", &json!({"output_format":format(schema)})));
+        let told = &sent["response_format"];
+        assert_eq!((&told["type"], &told["json_schema"]["name"]), (&json!("json_schema"), &json!("answer")));
+        assert_eq!(told["json_schema"]["schema"], *schema);
+        told["json_schema"].get("strict").cloned()
+    };
+    let object = |required: Value| json!({"type":"object","properties":{"a":{"type":"string"}},"required":required,"additionalProperties":false});
+    for (schema, expected) in [
+        (object(json!(["a"])), Some(json!(true))),
+        (object(json!([])), None),
+        (json!({"type":"object","properties":{}}), None),
+        (json!({"type":"object"}), None),
+        (json!({"type":"array","items":object(json!(["a"]))}), Some(json!(true))),
+        (json!({"anyOf":[{"type":"string"},object(json!(["b"]))]}), None),
+    ] {
+        assert_eq!(told(&schema), expected, "{schema}");
+    }
+}
+
+#[test]
+fn the_client_is_told_what_the_vendor_is_not() {
+    let named = |kind: &str, members: Value| {
+        let mut body = value(MSG);
+        body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let script = messages(&body.to_string()).answered(200, &JSON, [ANSWER.into()]);
+        play(&provider(kind, ""), script).client.unwrap().header("x-ai-proxy-dropped")
+    };
+    let of_a_turn = json!({"top_k":4,"metadata":{"user_id":"u"},"container":null,"new_thing":1,"messages":[{"role":"user","content":[
+        {"type":"text","text":"a","citations":[]},{"type":"redacted_thinking","data":"d"}],"id":7}]});
+    let expected = "messages.id, messages.content.citations, messages.content.redacted_thinking, top_k, metadata.user_id, new_thing";
+    assert_eq!(named("openai", of_a_turn).as_deref(), Some(expected));
+    assert_eq!(named("openai", json!({"stream":false,"temperature":1,"tools":[],"system":null})), None);
+    let effort = json!({"output_config":{"effort":"low","task_budget":1}});
+    assert_eq!(named("openai", effort.clone()).as_deref(), Some("output_config.task_budget"));
+    assert_eq!(named("zhipuai", effort).as_deref(), Some("output_config.effort, output_config.task_budget"));
+    let enabled = json!({"thinking":{"type":"enabled","budget_tokens":2000,"display":"omitted"},"output_config":{"effort":"low"}});
+    for (kind, expected) in [
+        ("openai", "thinking.display, output_config.effort"),
+        ("openrouter", "thinking.display, output_config.effort"),
+        ("zhipuai", "thinking.budget_tokens, thinking.display, output_config.effort"),
+    ] {
+        assert_eq!(named(kind, enabled.clone()).as_deref(), Some(expected), "{kind}");
+    }
+    let disabled = json!({"thinking":{"type":"disabled"}});
+    assert_eq!(named("openai", disabled.clone()).as_deref(), Some("thinking"));
+    assert_eq!(named("zhipuai", disabled), None);
+    let choice = json!({"tools":[{"type":"bash_20250124","name":"bash"}],"tool_choice":{"type":"any"}});
+    assert_eq!(named("openai", choice).as_deref(), Some("tools.bash_20250124, tool_choice"));
 }
 
 #[test]
@@ -560,6 +727,9 @@ fn no_json_makes_it_panic() {
         "\"user\"",
         "\"{\\\"a\\\":\"",
         "\"image\"",
+        "\"document\"",
+        "\"search_result\"",
+        "\"content\"",
         "\"enabled\"",
         "0",
         "\"assistant\"",
@@ -589,6 +759,10 @@ fn no_json_makes_it_panic() {
         "source",
         "data",
         "input",
+        "title",
+        "output_config",
+        "format",
+        "schema",
         "error",
         "code",
         "reasoning",

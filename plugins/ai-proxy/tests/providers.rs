@@ -454,5 +454,4 @@ fn every_api_of_openai_goes_to_its_usual_place() {
         get("/ai/v1/realtime?model=m").header("upgrade", "websocket").header("connection", "Upgrade");
     path("realtime", &config, realtime, "/v1/realtime?model=m");
     path("no name", &config, post("/ai/v1/uploads"), "/v1/uploads");
-    path("Anthropic's", &config, post("/ai/v1/messages/count_tokens"), "/v1/messages/count_tokens");
 }

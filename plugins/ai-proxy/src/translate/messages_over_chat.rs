@@ -3,6 +3,8 @@
 //!
 //! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
 
+mod messages;
+mod part;
 mod request;
 mod stream;
 

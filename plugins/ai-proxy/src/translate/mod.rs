@@ -10,6 +10,7 @@ mod chat_over_messages;
 mod chat_over_responses;
 mod dropped;
 pub(crate) mod messages_over_chat;
+pub(crate) mod place;
 mod read;
 pub(crate) mod responses_over_chat;
 pub(crate) mod vendor_error;
