@@ -237,7 +237,8 @@ fn through_the_gateway() -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
 
 fn direct() -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
     let python = Python::provide()?;
-    let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace: PACE });
+    let vendor =
+        Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace: PACE, ..Default::default() });
     Ok(vec![python.check(Client::OpenAi, vendor.addr(), VENDOR_KEY)?])
 }
 

@@ -73,7 +73,7 @@ fn examples_give_their_answers() {
                 continue;
             }
             let vendor =
-                Vendor::start(vendor::Options { key: key_of(&endpoint.vendor), pace: Duration::ZERO });
+                Vendor::start(vendor::Options { key: key_of(&endpoint.vendor), ..Default::default() });
             let address = vendor.addr();
             render = render.cluster_endpoint_at(&endpoint.cluster, endpoint.place, address, Transport::Plain);
             vendors.push(vendor);

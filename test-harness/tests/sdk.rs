@@ -56,7 +56,7 @@ fn the_openai_client_works_over_a_gateway_that_counts_and_its_tokens_are_counted
 #[test]
 fn the_vendor_itself_refuses_the_clients_key() {
     let Some(python) = Python::provide_or_skip("the OpenAI client without the gateway") else { return };
-    let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace: Duration::ZERO });
+    let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), ..Default::default() });
     let outcome = python.check(Client::OpenAi, vendor.addr(), CLIENT_KEY).expect("a Python that runs");
     assert!(!outcome.passed && outcome.text.contains("AuthenticationError"), "{}", outcome.text);
 }

@@ -66,7 +66,8 @@ impl Gateway {
         let (vendor, key) = match wanted.backend {
             Backend::OpenAi => (None, None),
             Backend::BuiltIn { pace } => {
-                let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace });
+                let vendor =
+                    Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace, ..Default::default() });
                 (Some(vendor), Some(("OPENAI_API_KEY".to_owned(), VENDOR_KEY.to_owned())))
             }
         };

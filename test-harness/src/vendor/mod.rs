@@ -1,6 +1,6 @@
-//! A vendor that speaks OpenAI's API and runs in this process: what the demo and the SDK check talk to.
+//! A vendor that runs in this process: what the demo and the SDK checks talk to. It speaks OpenAI's API, or Anthropic's.
 //!
-//! It is as strict as the real one about what it takes, and its answers follow from the request alone,
+//! It is as strict as the real ones about what it takes, and its answers follow from the request alone,
 //! so that they can be checked: a chat is told what it said, a tool is called when it is mentioned.
 
 mod chat;
@@ -9,13 +9,18 @@ mod embeddings;
 mod fault;
 mod input;
 mod message;
+mod messages;
 mod models;
+mod picture;
+mod reply;
+mod responses;
 mod text;
 mod tools;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::scenario::cut;
 use crate::upstream::{Answer, Recorded, Script, Upstream};
 use fault::Fault;
 
@@ -26,12 +31,26 @@ pub struct Vendor {
 }
 
 /// How a vendor behaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The only key it takes.
     pub key: String,
     /// Waited before each piece of a stream, so that one can see it stream.
     pub pace: Duration,
+    /// Whose API it speaks.
+    pub speaks: Dialect,
+    /// Streams are cut at random places, which follow from this number and the request, and not between events.
+    pub cut: Option<u64>,
+}
+
+/// Whose API a vendor speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// OpenAI's: chats, responses and more.
+    #[default]
+    OpenAi,
+    /// Anthropic's: Messages.
+    Anthropic,
 }
 
 impl Vendor {
@@ -56,7 +75,7 @@ impl Vendor {
 /// One request on its way to an answer.
 struct Asked<'a> {
     request: &'a Recorded,
-    pace: Duration,
+    options: &'a Options,
 }
 
 impl Asked<'_> {
@@ -67,38 +86,62 @@ impl Asked<'_> {
 }
 
 fn answer(request: &Recorded, options: &Options) -> Answer {
-    let asked = Asked { request, pace: options.pace };
-    let answer = route(&asked, &options.key).unwrap_or_else(|fault| fault.answer());
-    answer.header("x-request-id", format!("req_{:016x}", asked.seed()))
+    let asked = Asked { request, options };
+    let id = format!("req_{:016x}", asked.seed());
+    let mut answer = route(&asked).unwrap_or_else(|fault| fault.answer(options.speaks, &id));
+    if let Some(seed) = options.cut
+        && answer.chunks.len() > 1
+    {
+        let body: Vec<u8> = answer.chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect();
+        answer.chunks = cut::at_random(&body, seed ^ asked.seed());
+    }
+    let name = match options.speaks {
+        Dialect::OpenAi => "x-request-id",
+        Dialect::Anthropic => "request-id",
+    };
+    answer.header(name, id)
 }
 
-fn route(asked: &Asked<'_>, key: &str) -> Result<Answer, Fault> {
+fn route(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let target = asked.request.path();
     let path = target.split('?').next().unwrap_or_default();
     let method = asked.request.method.as_str();
-    let (allowed, serve): (&str, &dyn Fn() -> Result<Answer, Fault>) = match path {
-        "/v1/chat/completions" => ("POST", &|| chat::answer(asked)),
-        "/v1/completions" => ("POST", &|| completions::answer(asked)),
-        "/v1/embeddings" => ("POST", &|| embeddings::answer(asked)),
-        "/v1/models" => ("GET", &|| Ok(models::list())),
+    let speaks = asked.options.speaks;
+    let (allowed, serve): (&str, &dyn Fn() -> Result<Answer, Fault>) = match (speaks, path) {
+        (Dialect::OpenAi, "/v1/chat/completions") => ("POST", &|| chat::answer(asked)),
+        (Dialect::OpenAi, "/v1/responses") => ("POST", &|| responses::answer(asked)),
+        (Dialect::OpenAi, "/v1/completions") => ("POST", &|| completions::answer(asked)),
+        (Dialect::OpenAi, "/v1/embeddings") => ("POST", &|| embeddings::answer(asked)),
+        (Dialect::Anthropic, "/v1/messages") => ("POST", &|| messages::answer(asked)),
+        (Dialect::Anthropic, "/v1/messages/count_tokens") => ("POST", &|| messages::count(asked)),
+        (_, "/v1/models") => ("GET", &|| Ok(models::list(speaks))),
         _ => match path.strip_prefix("/v1/models/") {
-            Some(id) => ("GET", &move || models::describe(id)),
+            Some(id) => ("GET", &move || models::describe(speaks, id)),
             None => return Err(Fault::no_such_url(method, path)),
         },
     };
     if method != allowed {
         return Err(Fault::not_allowed(method, path));
     }
-    authenticate(asked.request, key)?;
+    authenticate(asked)?;
     serve()
 }
 
-fn authenticate(request: &Recorded, key: &str) -> Result<(), Fault> {
-    let authorization = request.header("authorization");
-    match authorization.as_deref().and_then(|value| value.strip_prefix("Bearer ")) {
-        None => Err(Fault::no_key()),
-        Some(given) if given == key => Ok(()),
-        Some(_) => Err(Fault::wrong_key()),
+fn authenticate(asked: &Asked<'_>) -> Result<(), Fault> {
+    let header = |name| asked.request.header(name);
+    let (given, place) = match asked.options.speaks {
+        Dialect::OpenAi => {
+            let authorization = header("authorization");
+            let key = authorization.and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
+            (key, "authorization")
+        }
+        Dialect::Anthropic => (header("x-api-key"), "x-api-key"),
+    };
+    match given {
+        None => Err(Fault::no_key(place)),
+        Some(given) if given != asked.options.key => Err(Fault::wrong_key()),
+        Some(_) if asked.options.speaks == Dialect::Anthropic => messages::check_version(asked.request),
+        Some(_) => Ok(()),
     }
 }
 
@@ -111,7 +154,7 @@ mod tests {
     use crate::client::{Request, Response, Version, send};
 
     fn vendor() -> Vendor {
-        Vendor::start(Options { key: "the-key".to_owned(), pace: Duration::ZERO })
+        Vendor::start(Options { key: "the-key".to_owned(), ..Options::default() })
     }
 
     fn ask(vendor: &Vendor, request: Request) -> Response {
