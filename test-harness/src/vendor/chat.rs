@@ -183,8 +183,21 @@ fn check_ranges(input: &Input) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A model that does not think cannot be told how much to.
+/// A model that does not think cannot be told how much to; OpenAI's that do take less of the rest:
+/// <https://platform.openai.com/docs/guides/reasoning>.
 fn check_effort(input: &Input, model: &str) -> Result<(), Fault> {
+    if models::thinking(model) == Thinking::Cost {
+        if input.value("max_tokens").is_some() {
+            let rule = "`max_tokens` is not supported with this model; use `max_completion_tokens`";
+            return Err(Fault::rule("max_tokens", rule));
+        }
+        if input.decimal("temperature", 0.0..=2.0)?.is_some_and(|temperature| temperature != 1.0) {
+            return Err(Fault::rule(
+                "temperature",
+                "`temperature` must be 1, as is the default, with this model",
+            ));
+        }
+    }
     match input.text("reasoning_effort")? {
         None => Ok(()),
         Some(_) if models::thinking(model) == Thinking::None => Err(Fault::unknown("reasoning_effort")),

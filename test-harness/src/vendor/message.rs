@@ -38,11 +38,43 @@ impl Message {
 
 /// Reads the messages of a request for a chat; the first that is not as published is refused.
 pub(super) fn read(messages: &[Value]) -> Result<Vec<Message>, Fault> {
+    check_calls(messages)?;
     messages
         .iter()
         .enumerate()
         .map(|(index, message)| read_one(&format!("messages[{index}]"), message))
         .collect()
+}
+
+/// Calls of tools must be answered, all of them and right after, and nothing else can be.
+fn check_calls(messages: &[Value]) -> Result<(), Fault> {
+    let mut open: Vec<&str> = Vec::new();
+    for (index, message) in messages.iter().enumerate() {
+        let at = format!("messages[{index}]");
+        match message["role"].as_str() {
+            Some("tool") => {
+                let id = message["tool_call_id"].as_str().unwrap_or_default();
+                let known = open.len();
+                open.retain(|open| *open != id);
+                if open.len() == known {
+                    return Err(Fault::rule(
+                        format!("{at}.role"),
+                        "A tool's message must follow the call that it answers",
+                    ));
+                }
+            }
+            _ if !open.is_empty() => return Err(unanswered(&at, &open)),
+            _ => {
+                let calls = message["tool_calls"].as_array().into_iter().flatten();
+                open = calls.filter_map(|call| call["id"].as_str()).collect();
+            }
+        }
+    }
+    if open.is_empty() { Ok(()) } else { Err(unanswered("messages", &open)) }
+}
+
+fn unanswered(at: &str, open: &[&str]) -> Fault {
+    Fault::rule(at, format!("These calls must be answered first: {}", open.join(", ")))
 }
 
 fn read_one(at: &str, message: &Value) -> Result<Message, Fault> {
@@ -52,9 +84,6 @@ fn read_one(at: &str, message: &Value) -> Result<Message, Fault> {
     let role = message["role"].as_str().ok_or_else(|| Fault::wrong_type(format!("{at}.role"), "a string"))?;
     if !["system", "developer", "user", "assistant", "tool", "function"].contains(&role) {
         return Err(Fault::wrong_value(format!("{at}.role"), "a role such as `user`"));
-    }
-    if role == "tool" && !message["tool_call_id"].is_string() {
-        return Err(Fault::wrong_type(format!("{at}.tool_call_id"), "a string"));
     }
     let may_be_absent =
         role == "assistant" && (message["tool_calls"].is_array() || message["function_call"].is_object());

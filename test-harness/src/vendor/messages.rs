@@ -16,6 +16,8 @@ use super::text::{self, Ended, Why};
 use super::tools::{self, Call};
 use crate::upstream::{Answer, Recorded};
 
+/// The version that took away what tells how to sample.
+const NEWEST: &str = "2026-10-21";
 /// What is said before tools are called; this vendor's models seldom call them without a word.
 const BEFORE_CALLS: &str = "Let me see.";
 
@@ -23,9 +25,15 @@ const BEFORE_CALLS: &str = "Let me see.";
 pub(super) fn check_version(request: &Recorded) -> Result<(), Fault> {
     match request.header("anthropic-version").as_deref() {
         None => Err(Fault::no_header("anthropic-version")),
-        Some("2023-06-01") => Ok(()),
-        Some(_) => Err(Fault::wrong_value("anthropic-version", "`2023-06-01`")),
+        Some("2023-06-01" | NEWEST) => Ok(()),
+        Some(_) => Err(Fault::wrong_value("anthropic-version", &format!("`2023-06-01` or `{NEWEST}`"))),
     }
+}
+
+/// The members that a request may have in its version.
+fn members(request: &Recorded) -> Vec<&'static str> {
+    let is_newest = request.header("anthropic-version").as_deref() == Some(NEWEST);
+    ask::MEMBERS.into_iter().chain(ask::SAMPLING.into_iter().filter(|_| !is_newest)).collect()
 }
 
 /// One block of an answer.
@@ -98,7 +106,7 @@ impl Block<'_> {
 }
 
 pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let input = Input::read(asked.request, &ask::MEMBERS)?;
+    let input = Input::read(asked.request, &members(asked.request))?;
     let model = input.model(asked, Use::Chat)?;
     let messages = ask::messages(&input)?;
     let ask = ask::read(&input, &messages)?;

@@ -128,14 +128,12 @@ fn route(asked: &Asked<'_>) -> Result<Answer, Fault> {
 }
 
 fn authenticate(asked: &Asked<'_>) -> Result<(), Fault> {
-    let header = |name| asked.request.header(name);
+    let authorization = asked.request.header("authorization");
+    let bearer = authorization.and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
     let (given, place) = match asked.options.speaks {
-        Dialect::OpenAi => {
-            let authorization = header("authorization");
-            let key = authorization.and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
-            (key, "authorization")
-        }
-        Dialect::Anthropic => (header("x-api-key"), "x-api-key"),
+        Dialect::OpenAi => (bearer, "authorization"),
+        // Its own client has come to send keys as others do; what is published is the header of its own.
+        Dialect::Anthropic => (asked.request.header("x-api-key").or(bearer), "x-api-key"),
     };
     match given {
         None => Err(Fault::no_key(place)),
@@ -305,6 +303,57 @@ mod tests {
         ]);
         let answer = chat(json!({ "messages": messages, "tools": weather_and_time() })).json();
         assert_eq!(answer["choices"][0]["message"]["content"], "The tool answered: \"sunny\".");
+    }
+
+    #[test]
+    fn calls_are_answered_in_full_or_refused() {
+        let check = |messages: Value, param: &str| {
+            check_fault(&chat(json!({ "messages": messages })), 400, Some(param), Some("invalid_value"));
+        };
+        let user = json!({ "role": "user", "content": "Weather in Paris?" });
+        let call = |id: &str| json!({ "id": id, "type": "function", "function": { "name": "a", "arguments": "{}" } });
+        let calls = json!({ "role": "assistant", "tool_calls": [call("call_1"), call("call_2")] });
+        let result = json!({ "role": "tool", "tool_call_id": "call_1", "content": "sunny" });
+        check(json!([user, result]), "messages[1].role");
+        check(json!([user, calls, result]), "messages");
+        check(json!([user, calls, result, user]), "messages[3]");
+    }
+
+    #[test]
+    fn models_that_think_have_rules_of_their_own() {
+        let check = |more: Value, param: &str, code: &str| {
+            check_fault(&chat(more), 400, Some(param), Some(code));
+        };
+        check(json!({ "reasoning_effort": "low" }), "reasoning_effort", "unknown_parameter");
+        check(
+            json!({ "model": "gpt-5-mini", "reasoning_effort": "huge" }),
+            "reasoning_effort",
+            "invalid_value",
+        );
+        check(json!({ "model": "gpt-5-mini", "max_tokens": 9 }), "max_tokens", "invalid_value");
+        check(json!({ "model": "gpt-5-mini", "temperature": 0 }), "temperature", "invalid_value");
+        let hidden = chat(json!({ "model": "gpt-5-mini" })).json();
+        assert!(hidden["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64() > Some(0));
+        assert_eq!(hidden["choices"][0]["message"].get("reasoning_content"), None);
+        let shown = chat(json!({ "model": "deepseek-reasoner" })).json();
+        assert!(shown["choices"][0]["message"]["reasoning_content"].is_string());
+    }
+
+    #[test]
+    fn pictures_are_seen() {
+        let url = json!({ "url": "data:image/png;base64,QUJD" });
+        let content = json!([{ "type": "text", "text": "Look" }, { "type": "image_url", "image_url": url }]);
+        let answer = chat(json!({ "messages": [{ "role": "user", "content": content }] })).json();
+        let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(text.contains("\"Look\" and showed image/png of 3 bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_can_break_off() {
+        let stream = chat(json!({ "model": "mock-breaks-off", "stream": true }));
+        let events = events(&stream);
+        assert_eq!(events.last().unwrap()["error"]["code"], "overloaded");
+        check_fault(&chat(json!({ "model": "mock-breaks-off" })), 503, None, Some("overloaded"));
     }
 
     #[test]

@@ -39,12 +39,14 @@ pub(super) enum Thinking {
 
 /// Always answers 429.
 const RATE_LIMITED: &str = "mock-rate-limited";
+/// Always answers 401, whatever the key.
+const LOCKED: &str = "mock-locked";
 /// Always answers 500.
 const BROKEN: &str = "mock-broken";
 /// Answers half of a stream and then an error; what is not to be streamed is an error at once.
 const BREAKS_OFF: &str = "mock-breaks-off";
 
-const OF_OPENAI: [(&str, Use); 14] = [
+const OF_OPENAI: [(&str, Use); 15] = [
     ("gpt-4o-mini", Use::Chat),
     ("gpt-4o", Use::Chat),
     ("gpt-4.1", Use::Chat),
@@ -57,14 +59,15 @@ const OF_OPENAI: [(&str, Use); 14] = [
     ("text-embedding-3-large", Use::Embeddings(3072)),
     ("text-embedding-ada-002", Use::Embeddings(1536)),
     (RATE_LIMITED, Use::Chat),
+    (LOCKED, Use::Chat),
     (BROKEN, Use::Chat),
     (BREAKS_OFF, Use::Chat),
 ];
 
 const OF_ANTHROPIC: [(&str, Use); 5] = [
-    ("claude-sonnet-4-5", Use::Chat),
     ("claude-haiku-4-5", Use::Chat),
     (RATE_LIMITED, Use::Chat),
+    (LOCKED, Use::Chat),
     (BROKEN, Use::Chat),
     (BREAKS_OFF, Use::Chat),
 ];
@@ -73,6 +76,7 @@ const OF_ANTHROPIC: [(&str, Use); 5] = [
 pub(super) fn usable(speaks: Dialect, model: &str, wanted: Use) -> Result<(), Fault> {
     match (model, find(speaks, model)?) {
         (RATE_LIMITED, _) => Err(Fault::rate_limited()),
+        (LOCKED, _) => Err(Fault::wrong_key()),
         (BROKEN, _) => Err(Fault::broken()),
         (_, Use::Embeddings(_)) if matches!(wanted, Use::Embeddings(_)) => Ok(()),
         (_, can) if can == wanted => Ok(()),

@@ -1,4 +1,4 @@
-//! What a request asks for beside its turns. Claude Sonnet 4.5 stands for all models: others take less.
+//! What a request asks for beside its turns. Claude Haiku 4.5 stands for all models: newer ones take less.
 
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use crate::vendor::message::Message;
 use crate::vendor::reply::{Format, Wanted};
 use crate::vendor::tools::{self, Choice, Tool};
 
-/// What Anthropic documents for this API, and what its older models still take.
-pub(super) const MEMBERS: [&str; 22] = [
+/// What Anthropic documents for this API.
+pub(super) const MEMBERS: [&str; 19] = [
     "cache_control",
     "container",
     "diagnostics",
@@ -25,15 +25,14 @@ pub(super) const MEMBERS: [&str; 22] = [
     "stop_sequences",
     "stream",
     "system",
-    "temperature",
     "thinking",
     "tool_choice",
     "tools",
-    "top_k",
-    "top_p",
     "user_profile_id",
     "workspace_id",
 ];
+/// What requests of older versions may have beside that.
+pub(super) const SAMPLING: [&str; 3] = ["temperature", "top_k", "top_p"];
 pub(super) const MEMBERS_OF_COUNT: [&str; 8] =
     ["cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools"];
 /// The least that a model may be told to think.

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::client::{Request, Response, send};
 use crate::vendor::{Dialect, Options, Vendor};
 
-const MODEL: &str = "claude-sonnet-4-5";
+const MODEL: &str = "claude-haiku-4-5";
 
 fn vendor() -> Vendor {
     let speaks = Dialect::Anthropic;
@@ -210,9 +210,21 @@ fn keys_and_versions_are_checked_first() {
         check_fault(&send(vendor().addr(), &request).unwrap(), status, kind, includes);
     };
     check(&[], 401, "authentication_error", "x-api-key");
-    check(&[("authorization", "Bearer the-key")], 401, "authentication_error", "x-api-key");
+    check(&[("authorization", "Bearer the-key")], 400, "invalid_request_error", "anthropic-version");
     check(&[("x-api-key", "another")], 401, "authentication_error", "not known");
     check(&[("x-api-key", "the-key")], 400, "invalid_request_error", "anthropic-version");
+}
+
+#[test]
+fn the_newest_version_knows_no_sampling() {
+    let ask = |version: &str| {
+        let body = json!({ "model": MODEL, "max_tokens": 9, "messages": said("Hello"), "temperature": 1 });
+        let request = Request::post_json("/v1/messages", &body).header("x-api-key", "the-key");
+        send(vendor().addr(), &request.header("anthropic-version", version)).unwrap()
+    };
+    assert_eq!(ask("2023-06-01").status, 200);
+    check_fault(&ask("2026-10-21"), 400, "invalid_request_error", "temperature");
+    check_fault(&ask("2026-01-01"), 400, "invalid_request_error", "anthropic-version");
 }
 
 #[test]

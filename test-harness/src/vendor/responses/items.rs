@@ -134,7 +134,10 @@ fn output(at: &str, item: &Value) -> Result<Message, Fault> {
                     Some("input_text") => message.say(text(&at, part, "text")?),
                     Some("input_image") => message.pictures.push(image(&at, part)?),
                     _ => {
-                        return Err(Fault::wrong_value(format!("{at}.type"), "`input_text` or `input_image`"));
+                        return Err(Fault::wrong_value(
+                            format!("{at}.type"),
+                            "`input_text` or `input_image`",
+                        ));
                     }
                 }
             }
