@@ -78,6 +78,8 @@ impl Failure {
     }
 
     /// The innermost place that an error passes is where it belongs.
+    #[cold]
+    #[inline(never)]
     fn at(mut self, path: &Path<'_>) -> Self {
         self.path.get_or_insert_with(|| path.text());
         self
@@ -149,12 +151,32 @@ struct Lenient<'de, 'p, 'r> {
     reading: &'r Reading<'r>,
 }
 
-impl Lenient<'_, '_, '_> {
+impl<'de> Lenient<'de, '_, '_> {
+    #[cold]
+    #[inline(never)]
     fn expected(&self, what: &str) -> Failure {
         Failure::new(format!("expected {what}, found {}", kind(self.value))).at(&self.path)
     }
 
+    /// The members of an object that have one of these names. There is a copy of what calls this for each struct.
+    #[inline(never)]
+    fn known(&self, known: &'static [&'static str]) -> Result<Vec<(&'de str, &'de Value)>, Failure> {
+        let Value::Object(object) = self.value else { return Err(self.expected("an object")) };
+        let mut entries = Vec::with_capacity(object.len());
+        for (key, value) in object {
+            if !known.contains(&key.as_str()) {
+                let unknown = Unknown { parent: self.path.text(), key: key.clone(), known };
+                self.reading.unknown.borrow_mut().push(unknown);
+            } else if !value.is_null() {
+                // Null says no more than absence does.
+                entries.push((key.as_str(), value));
+            }
+        }
+        Ok(entries)
+    }
+
     /// A string, or the text of a number or bool.
+    #[inline(never)]
     fn text(&self) -> Option<String> {
         match self.value {
             Value::String(text) => Some(text.clone()),
@@ -184,6 +206,7 @@ impl Lenient<'_, '_, '_> {
         }
     }
 
+    #[inline(never)]
     fn whole_within(&self, least: i64, most: u64) -> Result<Whole, Failure> {
         let whole = match self.whole() {
             Some(whole) => whole,
@@ -378,18 +401,7 @@ impl<'de> Deserializer<'de> for Lenient<'de, '_, '_> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        let Value::Object(object) = self.value else { return Err(self.expected("an object")) };
-        let mut entries = Vec::with_capacity(object.len());
-        for (key, value) in object {
-            if !known.contains(&key.as_str()) {
-                let unknown = Unknown { parent: self.path.text(), key: key.clone(), known };
-                self.reading.unknown.borrow_mut().push(unknown);
-            } else if !value.is_null() {
-                // Null says no more than absence does.
-                entries.push((key.as_str(), value));
-            }
-        }
-        let access = Members::new(entries, &self.path, self.reading);
+        let access = Members::new(self.known(known)?, &self.path, self.reading);
         visitor.visit_map(access).map_err(|failure| failure.at(&self.path))
     }
 

@@ -303,7 +303,7 @@ impl<F: Filter> Exchange<F> {
         if end && self.readdressed {
             self.report_lost_route(host);
         }
-        if !self.wants_response {
+        if !F::SEES_RESPONSES || !self.wants_response {
             self.stage = Stage::Responded;
             return Action::Continue;
         }
@@ -320,6 +320,7 @@ impl<F: Filter> Exchange<F> {
     pub fn response_body(&mut self, host: &dyn Host, size: usize, end: bool) -> Action {
         self.finished |= end;
         match self.stage {
+            _ if !F::SEES_RESPONSES => Action::Continue,
             Stage::Calling(_) if size > self.limit && self.taken.is_none() => self.let_go(host),
             Stage::Answered if size > self.limit && self.taken.is_none() => self.let_go(host),
             Stage::Calling(_) => {
@@ -362,6 +363,7 @@ impl<F: Filter> Exchange<F> {
     pub fn response_trailers(&mut self, host: &dyn Host) -> Action {
         self.finished = true;
         match self.stage {
+            _ if !F::SEES_RESPONSES => Action::Continue,
             Stage::Calling(_) => {
                 self.waits = true;
                 Action::Pause
@@ -398,7 +400,7 @@ impl<F: Filter> Exchange<F> {
             return;
         }
         let answer = read_answer(host, headers, body_size, call.max_answer_bytes);
-        if call.step == Step::ResponseHead && self.waits && !self.finished {
+        if F::SEES_RESPONSES && call.step == Step::ResponseHead && self.waits && !self.finished {
             // [rule 5] A part of the body waits. If it were resumed from here, Envoy would show us, in the
             // place of the next piece, what another filter holds.
             self.stage = Stage::Answered;
@@ -765,6 +767,7 @@ impl<F: Filter> Exchange<F> {
                 let mut cx = RequestCx { head: &mut self.request, has_body, env: host };
                 filter.request_call(&mut cx, answer)
             }
+            _ if !F::SEES_RESPONSES => return Action::Continue,
             Step::ResponseHead => {
                 let mut cx =
                     ResponseCx { request: &self.request, head: &mut self.response, has_body, env: host };
@@ -786,6 +789,7 @@ impl<F: Filter> Exchange<F> {
             (_, Ok(Flow::Reply(reply))) => self.reply(host, &reply),
             (_, Ok(Flow::Call(callout))) => self.call(host, step, &callout, has_body),
             (Step::Request, Ok(Flow::Pass)) => self.release_request(host, None),
+            _ if step != Step::Request && !F::SEES_RESPONSES => Action::Continue,
             (_, Ok(Flow::Pass)) => self.release_response(host, None, Stage::Responded),
             // [rule 4] A write over the buffer limit would bring Envoy itself down.
             (Step::Request, Ok(Flow::Send(body))) if body.len() > self.limit => {
@@ -813,7 +817,7 @@ impl<F: Filter> Exchange<F> {
     }
 
     fn release_request(&mut self, host: &dyn Host, body: Option<&[u8]>) -> Action {
-        if self.wants_response && !F::READS_ENCODED {
+        if F::SEES_RESPONSES && self.wants_response && !F::READS_ENCODED {
             // The answer must be readable; Envoy does not decode it for a filter.
             self.request.remove("accept-encoding");
         }
@@ -974,7 +978,11 @@ impl<F: Filter> Exchange<F> {
     fn reply(&mut self, host: &dyn Host, reply: &LocalReply) -> Action {
         let is_open =
             !matches!(self.stage, Stage::Streaming | Stage::Observing | Stage::Responded | Stage::Dropping);
-        if self.responds && is_open && self.filter.as_ref().is_some_and(Filter::replies_in_place) {
+        if F::SEES_RESPONSES
+            && self.responds
+            && is_open
+            && self.filter.as_ref().is_some_and(Filter::replies_in_place)
+        {
             return self.overwrite(host, reply);
         }
         self.stage = Stage::Replied;

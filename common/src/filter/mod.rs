@@ -41,6 +41,9 @@ pub trait Filter: Sized + 'static {
     /// answer without encoding.
     const READS_ENCODED: bool = false;
 
+    /// Whether the filter may ask for responses. If not, what deals with them is left out of its module.
+    const SEES_RESPONSES: bool = true;
+
     /// A config object takes effect in this VM. Once for each, before any request.
     fn loaded(_config: &Rc<Self::Config>, _env: &dyn Env) {}
 

@@ -4,10 +4,11 @@
 //! however the vendor's is cut. `UPDATE=1 cargo test -p ai-proxy --test chat_over_responses` writes what clients get.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
-use std::path::PathBuf;
+mod cuts;
 
 use ai_proxy::AiProxy;
 use common::testkit::{Played, Script};
+use cuts::{folder, play_cuts, streams};
 use serde_json::{Value, json};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -575,9 +576,7 @@ fn a_message_goes_the_whole_way_there_and_back() {
     assert_eq!((played.replied().status, body), (400, expected));
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chat_over_responses")
-}
+const PAIR: &str = "chat_over_responses";
 
 /// What the client asks for so that the vendor sends this stream.
 fn asks(stream: &str) -> Value {
@@ -592,49 +591,26 @@ fn asks(stream: &str) -> Value {
     body
 }
 
-fn streamed(client: &str, body: &Value, pieces: Vec<Vec<u8>>) -> Played {
+fn script(client: &str, body: &Value, pieces: Vec<Vec<u8>>) -> Script {
     let path = if client == CHAT { "/v1/chat/completions" } else { "/v1/messages" };
-    // An empty piece keeps the player from ending the stream with its head.
-    let pieces = if pieces.concat().is_empty() { vec![Vec::new()] } else { pieces };
-    play(&provider(client, ""), Script::post(path, body.to_string()).answered(200, &SSE, pieces))
+    Script::post(path, body.to_string()).answered(200, &SSE, pieces)
 }
 
-fn streams() -> Vec<String> {
-    let names =
-        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names
-        .filter_map(|name| name.strip_suffix(".sse").filter(|it| !it.contains('.')).map(str::to_owned))
-        .collect();
-    names.sort();
-    assert!(names.len() >= 20, "{names:?}");
-    names
+fn streamed(client: &str, body: &Value, pieces: Vec<Vec<u8>>) -> Played {
+    play(&provider(client, ""), script(client, body, pieces))
 }
 
-/// Plays a stream whole, byte by byte and in any two pieces. Gives what the client gets.
+/// Gives what the client gets.
 fn played(client: &str, name: &str, kept: &str) -> String {
-    let vendors = std::fs::read(folder().join(format!("{name}.sse"))).unwrap();
     let body = asks(name);
-    let gets = |pieces: Vec<Vec<u8>>| streamed(client, &body, pieces).client.unwrap().body();
-    let whole = gets(vec![vendors.clone()]);
-    let path = folder().join(format!("{name}.{kept}.sse"));
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &whole).unwrap();
-    }
-    let expected = std::fs::read(&path).unwrap();
-    let same = |found: &[u8], how: &str| {
-        assert!(found == expected, "{name}, {how}:\n{}", String::from_utf8_lossy(found));
-    };
-    same(&whole, "whole");
-    same(&gets(vendors.chunks(1).map(<[u8]>::to_vec).collect()), "byte by byte");
-    for cut in 1..vendors.len() {
-        same(&gets(vec![vendors[..cut].to_vec(), vendors[cut..].to_vec()]), &format!("cut at {cut}"));
-    }
-    String::from_utf8(expected).unwrap()
+    play_cuts((PAIR, name, kept), &provider(client, ""), |pieces| script(client, &body, pieces))
 }
 
 #[test]
 fn streams_become_chats_however_they_are_cut() {
-    for name in streams() {
+    let names = streams(PAIR);
+    assert!(names.len() >= 20, "{names:?}");
+    for name in names {
         let text = played(CHAT, &name, "chat");
         let mut events: Vec<&str> =
             text.split_terminator("\n\n").filter(|event| event.contains("data: ")).collect();
@@ -699,7 +675,7 @@ fn streams_become_messages_however_they_are_cut() {
 
 #[test]
 fn a_stream_that_is_reset_is_not_ended() {
-    let first = std::fs::read(folder().join("cut-short.sse")).unwrap();
+    let first = std::fs::read(folder(PAIR).join("cut-short.sse")).unwrap();
     let script = chat(&asks("")).answered(200, &SSE, [first]).broken_off();
     let text = play(&provider(CHAT, ""), script).client.unwrap().text();
     assert!(text.contains("\"Hel\"") && !text.contains("[DONE]") && !text.contains("error"), "{text}");

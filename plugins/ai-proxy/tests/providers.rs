@@ -155,7 +155,7 @@ fn compatible_vendors_are_reached_at_their_own_paths() {
     let played = play(ollama, post("/v1/chat/completions").header("authorization", "Basic x"));
     assert_eq!(played.sent().header(":authority").as_deref(), Some("10.0.0.5:11434"), "OC-3");
     assert_eq!(played.sent().header("authorization").as_deref(), Some("Basic x"), "OC-3");
-    path("ollama, unlisted", ollama, post("/v1/responses"), "/v1/responses");
+    path("ollama, unlisted", ollama, post("/v1/rerank"), "/v1/rerank");
     let vllm = provider("vllm", r#","vllmCustomUrl":"http://v.test:8000/serve""#);
     path("OC-5", &vllm, post("/v1/rerank"), "/serve/rerank");
     let generic = provider("generic", r#","genericHost":"g.test","basePath":"/p","modelMapping":{"*":"X"}"#);

@@ -257,7 +257,10 @@ fn w26_to_w32_vendors_are_reached_where_they_are() {
     let of = |kind: &str| single(&format!(r#"{{"type":"{kind}","apiTokens":["k"]}}"#));
     let pre = Script::post("/pre/v1/chat/completions", CHAT);
     goes_to("W26", &of("mistral"), pre, "api.mistral.ai", "/v1/chat/completions");
-    let error = refused("W27", &of("deepseek"), Script::post("/v1/responses", "{}"), 404);
+    let responses = Script::post("/v1/responses", r#"{"model":"m","input":"x"}"#);
+    let text = goes_to("W27", &of("deepseek"), responses, "api.deepseek.com", "/v1/chat/completions");
+    assert_eq!(text, r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#, "W27");
+    let error = refused("W27", &of("deepseek"), Script::post("/v1/embeddings", "{}"), 404);
     assert_eq!(error["error"]["code"], "unsupported_api", "W27");
     goes_to("W28", &of("deepseek"), get("/v1/models?limit=1"), "api.deepseek.com", "/v1/models?limit=1");
     let cloudflare = single(r#"{"type":"cloudflare","apiTokens":["k"],"cloudflareAccountId":"acc"}"#);

@@ -29,6 +29,7 @@ enum Outcome<'a> {
 
 impl Filter for ModelMapper {
     const NAME: &'static str = "model-mapper";
+    const SEES_RESPONSES: bool = false;
     type Config = Config;
 
     fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {

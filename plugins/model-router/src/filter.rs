@@ -37,6 +37,7 @@ enum By {
 
 impl Filter for ModelRouter {
     const NAME: &'static str = "model-router";
+    const SEES_RESPONSES: bool = false;
     type Config = Config;
 
     fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 pub mod choose;
+mod entry_points;
 mod symbols;
 
 use crate::{lock, target_folder, workspace_root};
@@ -243,6 +244,7 @@ fn modules(messages: impl io::BufRead) -> BTreeMap<String, PathBuf> {
 fn finish(from: &Path, to: &Path) -> Result<u64, Error> {
     let module = std::fs::read(from).map_err(|error| io_error(from, &error))?;
     let unreadable = || io_error(from, &io::Error::from(io::ErrorKind::InvalidData));
+    let module = entry_points::keep_used(&module).ok_or_else(unreadable)?;
     let (module, names) = symbols::split(&module).ok_or_else(unreadable)?;
     replace_if_different(&names.into_bytes(), &to.with_extension("symbols"))?;
     replace_if_different(&module, to)?;

@@ -159,11 +159,12 @@ fn error_code(status: u16, chunk: &Object<'_>) -> &'static str {
     }
 }
 
-/// The family of an error with this status.
-fn error_type(status: u16) -> &'static str {
-    match status {
-        429 => "rate_limit_error",
-        400..500 => "invalid_request_error",
-        _ => "server_error",
+/// The family of the errors that a failure belongs to.
+fn error_type(code: &str) -> &'static str {
+    match code {
+        "server_error" => "server_error",
+        "rate_limit_exceeded" => "rate_limit_error",
+        "insufficient_quota" => "insufficient_quota",
+        _ => "invalid_request_error",
     }
 }

@@ -61,8 +61,8 @@ struct Call<'a> {
     /// Any of them may be what its output names.
     ids: Vec<Raw<'a>>,
     name: Cow<'a, str>,
-    /// As the text of an object.
-    arguments: Cow<'a, str>,
+    /// The text of an object, as JSON.
+    arguments: Cow<'a, [u8]>,
 }
 
 /// Writes the instructions and the input.
@@ -134,63 +134,10 @@ fn read<'a>(place: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Opti
             name_others(&object, "input", &["type", "summary", "content", "id", "status"], dropped);
             Item::Thinking(object)
         }
-        "function_call" => {
-            name_others(
-                &object,
-                "input",
-                &["type", "call_id", "name", "namespace", "arguments", "id", "status"],
-                dropped,
-            );
-            let arguments = match member(&object, "arguments") {
-                None => "{}".into(),
-                Some(arguments) => arguments.as_str().unwrap_or_else(|| written(arguments.text())),
-            };
-            Item::Call(call(place, &object, arguments)?)
-        }
-        "custom_tool_call" => {
-            name_others(
-                &object,
-                "input",
-                &["type", "call_id", "name", "namespace", "input", "id", "status"],
-                dropped,
-            );
-            let mut arguments = Vec::new();
-            let mut writer = ObjectWriter::open(&mut arguments);
-            writer.raw("input", text(&object, place, "input")?.text());
-            writer.close();
-            Item::Call(call(place, &object, String::from_utf8(arguments).unwrap_or_default().into())?)
-        }
-        "local_shell_call" => {
-            name_others(&object, "input", &["type", "call_id", "action", "id", "status"], dropped);
-            let action = object.get("action").and_then(|action| action.object());
-            let action = action.ok_or_else(|| misfit(&format!("{place}.action"), "an object"))?;
-            let mut arguments = Vec::new();
-            let mut writer = ObjectWriter::open(&mut arguments);
-            for (name, value) in action.members().filter(|(name, _)| name != "type") {
-                if value.kind() != Kind::Null && ACTION.contains(&&*name) {
-                    writer.raw(&name, value.text());
-                }
-            }
-            writer.close();
-            let arguments = String::from_utf8(arguments).unwrap_or_default().into();
-            let ids = ["call_id", "id"].iter().filter_map(|name| object.get(name)).filter(is_text).collect();
-            Item::Call(Call { ids, name: SHELL.into(), arguments })
-        }
+        "function_call" | "custom_tool_call" => Item::Call(call(place, &kind, &object, dropped)?),
+        "local_shell_call" => Item::Call(shell_call(place, &object, dropped)?),
         "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" => {
-            name_others(
-                &object,
-                "input",
-                &["type", "call_id", "output", "id", "status", "name", "namespace"],
-                dropped,
-            );
-            // The local shell's output names its call so.
-            let id = member(&object, "call_id")
-                .or_else(|| member(&object, "id").filter(|_| kind == "local_shell_call_output"));
-            let id = id.and_then(|id| id.as_str());
-            let id = id.ok_or_else(|| misfit(&format!("{place}.call_id"), "a text"))?;
-            let output = object.get("output").filter(|it| matches!(it.kind(), Kind::String | Kind::Array));
-            let expected = || misfit(&format!("{place}.output"), "a text or a list of content parts");
-            Item::Output(id, output.ok_or_else(expected)?)
+            output(place, &kind, &object, dropped)?
         }
         "item_reference" => return Err(refused(place, NO_STATE)),
         "compaction" | "compaction_summary" | "compaction_trigger" => {
@@ -204,18 +151,17 @@ fn read<'a>(place: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Opti
     }))
 }
 
-/// What the local shell is told.
-pub(super) const ACTION: [&str; 5] = ["command", "env", "timeout_ms", "user", "working_directory"];
-
 fn is_text(value: &Raw<'_>) -> bool {
     value.kind() == Kind::String
 }
 
-fn written(json: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(json)
+/// JSON as the text of a string.
+fn quoted<'a>(json: &[u8]) -> Cow<'a, [u8]> {
+    common::json::string(&String::from_utf8_lossy(json)).into()
 }
 
-fn call<'a>(place: &str, object: &Object<'a>, arguments: Cow<'a, str>) -> Result<Call<'a>, Fault> {
+/// A call of a function, or of a custom tool, whose function has one text.
+fn call<'a>(place: &str, kind: &str, object: &Object<'a>, dropped: &mut Dropped) -> Result<Call<'a>, Fault> {
     let id = text(object, place, "call_id")?;
     let name = text(object, place, "name")?.as_str().unwrap_or_default();
     let namespace = object.get("namespace").and_then(|namespace| namespace.as_str());
@@ -223,7 +169,63 @@ fn call<'a>(place: &str, object: &Object<'a>, arguments: Cow<'a, str>) -> Result
         Some(namespace) => Cow::Owned(function_name(Some(&namespace), &name).into_owned()),
         None => name,
     };
+    let (said, arguments) = if kind == "custom_tool_call" {
+        let mut arguments = Vec::new();
+        let mut writer = ObjectWriter::open(&mut arguments);
+        writer.raw("input", text(object, place, "input")?.text());
+        writer.close();
+        ("input", quoted(&arguments))
+    } else {
+        let arguments = match member(object, "arguments") {
+            None => br#""{}""#.into(),
+            Some(arguments) if is_text(&arguments) => arguments.text().into(),
+            Some(arguments) => quoted(arguments.text()),
+        };
+        ("arguments", arguments)
+    };
+    name_others(object, "input", &["type", "call_id", "name", "namespace", said, "id", "status"], dropped);
     Ok(Call { ids: vec![id], name, arguments })
+}
+
+/// What the local shell is told.
+pub(super) const ACTION: [&str; 5] = ["command", "env", "timeout_ms", "user", "working_directory"];
+
+fn shell_call<'a>(place: &str, object: &Object<'a>, dropped: &mut Dropped) -> Result<Call<'a>, Fault> {
+    name_others(object, "input", &["type", "call_id", "action", "id", "status"], dropped);
+    let ids: Vec<Raw<'a>> =
+        ["call_id", "id"].iter().filter_map(|name| object.get(name)).filter(is_text).collect();
+    if ids.is_empty() {
+        return Err(misfit(&format!("{place}.call_id"), "a text"));
+    }
+    let action = object.get("action").and_then(|action| action.object());
+    let action = action.ok_or_else(|| misfit(&format!("{place}.action"), "an object"))?;
+    let mut arguments = Vec::new();
+    let mut writer = ObjectWriter::open(&mut arguments);
+    for name in ACTION {
+        if let Some(value) = member(&action, name) {
+            writer.raw(name, value.text());
+        }
+    }
+    writer.close();
+    Ok(Call { ids, name: SHELL.into(), arguments: quoted(&arguments) })
+}
+
+fn output<'a>(
+    place: &str,
+    kind: &str,
+    object: &Object<'a>,
+    dropped: &mut Dropped,
+) -> Result<Item<'a>, Fault> {
+    let known = ["type", "call_id", "output", "id", "status", "name", "namespace"];
+    name_others(object, "input", &known, dropped);
+    // The local shell's output names its call with its own id.
+    let id = member(object, "call_id")
+        .or_else(|| member(object, "id").filter(|_| kind == "local_shell_call_output"));
+    let id = id.and_then(|id| id.as_str());
+    let id = id.ok_or_else(|| misfit(&format!("{place}.call_id"), "a text"))?;
+    let output = object.get("output").filter(|it| matches!(it.kind(), Kind::String | Kind::Array));
+    let expected = || misfit(&format!("{place}.output"), "a text or a list of content parts");
+    Ok(Item::Output(id, output.ok_or_else(expected)?))
 }
 
 /// What a message has in it.
@@ -237,21 +239,29 @@ enum Part<'a> {
     Audio(Raw<'a>),
 }
 
-fn parts<'a>(place: &str, content: Raw<'a>, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Fault> {
+/// The parts of a content or of an output, which has that `name`.
+fn parts<'a>(
+    place: &str,
+    name: &str,
+    content: Raw<'a>,
+    dropped: &mut Dropped,
+) -> Result<Vec<Part<'a>>, Fault> {
+    let place = format!("{place}.{name}");
     let expected = "a text or a list of content parts";
-    let elements = content.elements().ok_or_else(|| misfit(place, expected))?;
+    let elements = content.elements().ok_or_else(|| misfit(&place, expected))?;
     let mut parts = Vec::with_capacity(elements.len());
     for (at, element) in elements.iter().enumerate() {
-        parts.push(part(&format!("{place}.{at}"), *element, dropped)?);
+        parts.push(part(&format!("{place}.{at}"), name, *element, dropped)?);
     }
     Ok(parts)
 }
 
-fn part<'a>(place: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Part<'a>, Fault> {
+fn part<'a>(place: &str, name: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Part<'a>, Fault> {
     let part = element.object().ok_or_else(|| misfit(place, "an object"))?;
     let inside = |name: &str| Ok::<_, Fault>(text(&part, place, name)?.escaped().unwrap_or_default());
     let kind = part.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
-    let mut known = |names: &[&str]| name_others(&part, "input.content", names, dropped);
+    let outer = if name == "output" { "input.output" } else { "input.content" };
+    let mut known = |names: &[&str]| name_others(&part, outer, names, dropped);
     let is_file = member(&part, "file_id").is_some();
     Ok(match &*kind {
         "input_text" | "output_text" | "text" => {
@@ -422,7 +432,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
             Some(content) if content.kind() == Kind::String => {
                 vec![Part::Text(content.escaped().unwrap_or_default())]
             }
-            Some(content) => parts(&format!("{place}.content"), content, dropped)?,
+            Some(content) => parts(place, "content", content, dropped)?,
             None => return Err(misfit(&format!("{place}.content"), "a text or a list of content parts")),
         };
         // Two answers stay two, but between calls and what comes of them nothing may stand.
@@ -464,7 +474,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
             if output.kind() == Kind::String {
                 message.raw("content", output.text());
             } else {
-                let parts = parts(&format!("{}.output", entry.place), *output, dropped)?;
+                let parts = parts(&entry.place, "output", *output, dropped)?;
                 message.pieces("content", joined(texts(&parts), LINE));
                 if !parts.iter().all(is_said) {
                     seen.push((id, parts));
@@ -499,7 +509,7 @@ impl Pending<'_, '_> {
                 call.raw("type", br#""function""#);
                 let mut function = ObjectWriter::open(call.member("function"));
                 function.text("name", &called.name);
-                function.text("arguments", &called.arguments);
+                function.raw("arguments", &called.arguments);
                 function.close();
                 call.close();
             }
@@ -542,14 +552,13 @@ fn write_message(
     dropped: &mut Dropped,
     list: &mut ArrayWriter<'_>,
 ) -> Result<(), Fault> {
-    let place = format!("{place}.content");
-    let content = member(message, "content");
-    let content = content.ok_or_else(|| misfit(&place, "a text or a list of content parts"))?;
+    let expected = || misfit(&format!("{place}.content"), "a text or a list of content parts");
+    let content = member(message, "content").ok_or_else(expected)?;
     if content.kind() == Kind::String {
         write_plain(role, content.text(), list);
         return Ok(());
     }
-    let parts = parts(&place, content, dropped)?;
+    let parts = parts(place, "content", content, dropped)?;
     write_parts(role, &parts, list);
     Ok(())
 }

@@ -106,7 +106,7 @@ fn object<'a>(body: &Object<'a>, name: &str) -> Result<Option<Object<'a>>, Fault
 /// Names the members that say something beside those that are known.
 pub(super) fn name_others(object: &Object<'_>, place: &str, known: &[&str], dropped: &mut Dropped) {
     for (name, value) in object.members() {
-        if !known.contains(&&*name) && !matches!(value.text(), b"null" | b"false" | b"[]" | b"{}") {
+        if !known.contains(&&*name) && !matches!(value.text(), b"null" | b"false" | b"\"\"" | b"[]" | b"{}") {
             dropped.name(&format!("{place}.{name}"));
         }
     }

@@ -105,11 +105,11 @@ impl ClientStream for ResponseStream {
 
     fn vendor_error(&mut self, chunk: &Object<'_>, body: &[u8], out: &mut Vec<u8>) {
         let status = vendor_error::status(chunk).unwrap_or(502);
-        self.fail_as(status, error_code(status, chunk), &vendor_error::message(status, body), out);
+        self.fail_as(error_code(status, chunk), &vendor_error::message(status, body), out);
     }
 
-    fn fail(&mut self, status: u16, message: &str, out: &mut Vec<u8>) {
-        self.fail_as(status, "server_error", message, out);
+    fn fail(&mut self, _: u16, message: &str, out: &mut Vec<u8>) {
+        self.fail_as("server_error", message, out);
     }
 }
 
@@ -264,9 +264,23 @@ impl ResponseStream {
         if let Some(Item::Thinking(text)) = self.items.get_mut(at) {
             text.extend_from_slice(thought);
         }
-        self.event_of_item("response.reasoning_summary_text.delta", at, out, |event, _| {
-            event.raw("summary_index", b"0");
+        self.event_of_thinking("response.reasoning_summary_text.delta", at, out, |event, _| {
             event.pieces("delta", [thought]);
+        });
+    }
+
+    /// An event about the thinking at this place.
+    fn event_of_thinking(
+        &mut self,
+        kind: &str,
+        at: usize,
+        out: &mut Vec<u8>,
+        members: impl FnOnce(&mut ObjectWriter<'_>, &[u8]),
+    ) {
+        self.event_of_item(kind, at, out, |event, item| {
+            let Item::Thinking(text) = item else { return };
+            event.raw("summary_index", b"0");
+            members(event, text);
         });
     }
 
@@ -274,9 +288,8 @@ impl ResponseStream {
         self.close(out);
         let at = self.start(Item::Thinking(Vec::new()), out);
         self.open = Some(Open::Thinking(at));
-        self.event_of_item("response.reasoning_summary_part.added", at, out, |event, _| {
-            event.raw("summary_index", b"0");
-            write_summary(b"", event.member("part"));
+        self.event_of_thinking("response.reasoning_summary_part.added", at, out, |event, text| {
+            write_summary(text, event.member("part"));
         });
         at
     }
@@ -467,19 +480,11 @@ impl ResponseStream {
                 at
             }
             Some(Open::Thinking(at)) => {
-                let text = |event: &mut ObjectWriter<'_>, item: &Item, name: Option<&str>| {
-                    event.raw("summary_index", b"0");
-                    match (item, name) {
-                        (Item::Thinking(text), Some(name)) => event.pieces(name, [text.as_slice()]),
-                        (Item::Thinking(text), None) => write_summary(text, event.member("part")),
-                        _ => {}
-                    }
-                };
-                self.event_of_item("response.reasoning_summary_text.done", at, out, |event, item| {
-                    text(event, item, Some("text"));
+                self.event_of_thinking("response.reasoning_summary_text.done", at, out, |event, text| {
+                    event.pieces("text", [text]);
                 });
-                self.event_of_item("response.reasoning_summary_part.done", at, out, |event, item| {
-                    text(event, item, None);
+                self.event_of_thinking("response.reasoning_summary_part.done", at, out, |event, text| {
+                    write_summary(text, event.member("part"));
                 });
                 at
             }
@@ -529,7 +534,7 @@ impl ResponseStream {
     }
 
     /// Says what went wrong twice, as OpenAI does: its clients raise the one, Codex reads the other.
-    fn fail_as(&mut self, status: u16, code: &str, message: &str, out: &mut Vec<u8>) {
+    fn fail_as(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         if self.stage == Stage::Ended {
             return;
         }
@@ -539,7 +544,7 @@ impl ResponseStream {
             event.text("message", message);
             event.raw("param", b"null");
             let mut error = ObjectWriter::open(event.member("error"));
-            error.text("type", error_type(status));
+            error.text("type", error_type(code));
             error.text("code", code);
             error.text("message", message);
             error.raw("param", b"null");

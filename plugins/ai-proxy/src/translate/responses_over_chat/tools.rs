@@ -201,7 +201,8 @@ fn read<'a>(
         }
         // Run by OpenAI, or in a form that nobody else asks for.
         other => {
-            dropped.name(&format!("tools.{other}"));
+            let outer = if namespace.is_some() { "tools.tools" } else { "tools" };
+            dropped.name(&format!("{outer}.{other}"));
             return Ok(());
         }
     };
@@ -221,6 +222,7 @@ impl Asked<'_> {
     }
 
     fn write(&self, dropped: &mut Dropped, out: &mut Vec<u8>) {
+        let place = if self.namespace.is_some() { "tools.tools" } else { "tools" };
         let mut entry = ObjectWriter::open(out);
         entry.raw("type", br#""function""#);
         let mut function = ObjectWriter::open(entry.member("function"));
@@ -230,7 +232,7 @@ impl Asked<'_> {
             Kind::Function => {
                 name_others(
                     &self.tool,
-                    "tools",
+                    place,
                     &["type", "name", "description", "parameters", "strict"],
                     dropped,
                 );
@@ -241,7 +243,7 @@ impl Asked<'_> {
                 }
             }
             Kind::Custom => {
-                name_others(&self.tool, "tools", &["type", "name", "description", "format"], dropped);
+                name_others(&self.tool, place, &["type", "name", "description", "format"], dropped);
                 let described = description.and_then(|text| text.escaped()).unwrap_or_default();
                 let format = self.tool.get("format").and_then(|format| format.object());
                 let inside = |name: &str| format.as_ref().and_then(|format| format.get(name)?.escaped());
@@ -264,7 +266,7 @@ impl Asked<'_> {
                 function.raw("parameters", CUSTOM_PARAMETERS);
             }
             Kind::Shell => {
-                name_others(&self.tool, "tools", &["type"], dropped);
+                name_others(&self.tool, place, &["type"], dropped);
                 function.text("description", SHELL_DESCRIPTION);
                 function.raw("parameters", SHELL_PARAMETERS);
             }
