@@ -124,42 +124,40 @@ def followed(stream):
     names = [event.type for event in events]
     assert names[:2] == ["response.created", "response.in_progress"], names
     assert [event.sequence_number for event in events] == list(range(len(events))), names
-    assert all(event.type != "error" for event in events), events
     final = events[-1].response
     assert all(event.response.id == final.id for event in events[:2]), events[:2]
-    open_item, open_part = None, None
+    # By item: what it is until it is done, and the text of what of it is being told. Calls may be told side by side.
+    open_items, open_parts, texts = {}, {}, {}
     for event in events[2:-1]:
-        item = final.output[event.output_index]
+        at = event.output_index
+        item = final.output[at]
         match event.type:
             case "response.output_item.added":
-                assert open_item is None and event.item.type == item.type, event
-                open_item, text = event.output_index, ""
-                ids = [event.item.id, item.id]
-                assert ids[0] and ids[0] == ids[1], event
+                assert at == len(texts) and event.item.type == item.type, event
+                assert event.item.id and event.item.id == item.id, event
+                open_items[at], texts[at] = event.item.type, ""
             case "response.output_item.done":
-                assert open_item == event.output_index and open_part is None, event
+                assert open_items.pop(at) and at not in open_parts, event
                 assert event.item == item, (event.item, item)
-                open_item = None
             case "response.content_part.added" | "response.reasoning_summary_part.added":
-                assert open_part is None, event
-                open_part, text = event.type, ""
+                assert at in open_items and at not in open_parts, event
+                open_parts[at], texts[at] = event.type, ""
             case "response.content_part.done" | "response.reasoning_summary_part.done":
-                assert open_part == event.type.replace("done", "added"), event
-                assert event.part.text == text, event
-                open_part = None
+                assert open_parts.pop(at) == event.type.replace("done", "added"), event
+                assert event.part.text == texts[at], event
             case "response.output_text.delta" | "response.reasoning_summary_text.delta":
-                assert open_part and event.item_id == item.id, event
-                text += event.delta
+                assert at in open_parts and event.item_id == item.id, event
+                texts[at] += event.delta
             case "response.output_text.done" | "response.reasoning_summary_text.done":
-                assert open_part and event.text == text, (event, text)
+                assert at in open_parts and event.text == texts[at], (event, texts)
             case "response.function_call_arguments.delta":
-                assert open_item == event.output_index and event.item_id == item.id, event
-                text += event.delta
+                assert at in open_items and event.item_id == item.id, event
+                texts[at] += event.delta
             case "response.function_call_arguments.done":
-                assert event.arguments == text == item.arguments, (event, text)
+                assert event.arguments == texts[at] == item.arguments, (event, texts)
             case _:
                 raise AssertionError(event)
-    assert (open_item, open_part) == (None, None), names
+    assert not open_items and not open_parts and len(texts) == len(final.output), names
     return final, names
 
 
