@@ -60,7 +60,7 @@ enum Client {
     Responses,
 }
 
-const CLIENTS_OF_ALL_KINDS: [Client; 1] = [Client::Messages];
+const CLIENTS_OF_ALL_KINDS: [Client; 3] = [Client::Chat, Client::Messages, Client::Responses];
 
 impl Client {
     fn request(self, streams: bool) -> Request {

@@ -415,7 +415,7 @@ impl AiProxy {
         mut is_edited: bool,
     ) -> Result<Flow, Fault> {
         if let Some(carried) = &mut self.carried
-            && let Some(vendors) = carried.request_of(&body)?
+            && let Some(vendors) = carried.request_of(&body, cx.head)?
         {
             // The configuration's own settings are put as the vendor knows them.
             let applied = body::edit_settings(&vendors, &self.active);

@@ -161,12 +161,17 @@ impl Paths {
 
     /// Whether nobody says where `api` stands, nor that it is off.
     pub(crate) fn is_unlisted(&self, api: Api) -> bool {
-        !self.disabled.contains(&api) && !self.routes.iter().any(|(known, _)| *known == api)
+        !self.disabled.contains(&api) && !self.serves(api)
     }
 
-    /// Whether it is known where at the vendor's `api` stands.
+    /// Whether it is known where at the vendor's `api` stands. Where one URL stands for all, it is that of one API.
     pub(crate) fn serves(&self, api: Api) -> bool {
-        matches!(self.way(Some(api)), Way::Mapped(_))
+        let only = self.elsewhere.as_ref().map(|route| match route.path.rsplit('/').next() {
+            Some("responses") => Api::Responses,
+            Some("messages") => Api::AnthropicMessages,
+            _ => Api::ChatCompletions,
+        });
+        only == Some(api) || self.routes.iter().any(|(known, _)| *known == api)
     }
 
     /// Whether a prefix is removed from the client's path.

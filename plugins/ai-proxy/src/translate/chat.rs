@@ -1,6 +1,6 @@
-//! What is read of a chat's answers by all who make something else of them.
+//! What is read of chats by all who make something else of them.
 
-use common::json::{Kind, Object, Raw};
+use common::json::{self, Kind, Object, Raw};
 
 /// Where vendors put a model's thinking.
 const THINKING: [&str; 2] = ["reasoning", "reasoning_content"];
@@ -22,7 +22,18 @@ pub(super) fn index(object: &Object<'_>) -> u64 {
     object.get("index").and_then(|index| index.as_u64()).unwrap_or(0)
 }
 
-/// The JSON of a string; an empty one where there is none.
-pub(super) fn string<'a>(value: Option<Raw<'a>>) -> &'a [u8] {
-    value.filter(|value| value.kind() == Kind::String).map_or(br#""""#, |value| value.text())
+/// The arguments of a call as the object that they are the text of; what is none is an empty one.
+pub(super) fn arguments(value: Option<Raw<'_>>) -> Vec<u8> {
+    let empty = || b"{}".to_vec();
+    let Some(value) = value else { return empty() };
+    if value.kind() == Kind::Object {
+        return value.text().to_vec();
+    }
+    match value.as_str() {
+        // Nothing nested is proven to be JSON by finding an object's members.
+        Some(text) if json::object(text.as_bytes()).is_ok() && json::tree(text.as_bytes()).is_ok() => {
+            text.trim().as_bytes().to_vec()
+        }
+        _ => empty(),
+    }
 }

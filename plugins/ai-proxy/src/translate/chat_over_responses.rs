@@ -11,6 +11,7 @@ mod stream;
 use common::http::Fault;
 use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
 
+use super::read::{is_blank, is_of, member, string};
 use super::{Back, Dropped, Stamp, VendorStream};
 use crate::body;
 
@@ -469,33 +470,6 @@ fn length(text: &[u8]) -> u64 {
         }
     }
     count
-}
-
-/// The value of a member that says something.
-fn member<'a>(object: &Object<'a>, name: &str) -> Option<Raw<'a>> {
-    object.get(name).filter(|value| value.kind() != Kind::Null)
-}
-
-fn is_of(object: &Object<'_>, name: &str, word: &str) -> bool {
-    object.get(name).is_some_and(|value| value.as_str().as_deref() == Some(word))
-}
-
-/// Whether a value is null, or has nothing in it.
-fn is_blank(value: Raw<'_>) -> bool {
-    let text = value.text();
-    match value.kind() {
-        Kind::Null => true,
-        Kind::Bool | Kind::Number => false,
-        Kind::String => text.len() <= 2,
-        Kind::Array | Kind::Object => {
-            text.get(1..text.len().saturating_sub(1)).is_none_or(|inside| inside.trim_ascii().is_empty())
-        }
-    }
-}
-
-/// The JSON of a string; an empty one where there is none.
-fn string<'a>(value: Option<Raw<'a>>) -> &'a [u8] {
-    value.filter(|value| value.kind() == Kind::String).map_or(br#""""#, |value| value.text())
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ mod request;
 mod stream;
 
 use common::http::Fault;
-use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
+use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter};
 
-use super::chat::{finish_reason, string, thinking};
+use super::chat::{arguments, finish_reason, thinking};
+use super::read::string;
 use super::{ClientStream, Dropped, Front, Manner};
 
 /// A request for a message as one for a chat, and what its answer needs.
@@ -98,22 +99,6 @@ fn write_content(message: &Object<'_>, content: &mut ArrayWriter<'_>) -> bool {
         block.close();
     }
     calls_tools
-}
-
-/// The arguments of a call as the object that they are the text of; what is none is an empty one.
-fn arguments(value: Option<Raw<'_>>) -> Vec<u8> {
-    let empty = || b"{}".to_vec();
-    let Some(value) = value else { return empty() };
-    if value.kind() == Kind::Object {
-        return value.text().to_vec();
-    }
-    match value.as_str() {
-        // Nothing nested is proven to be JSON by finding an object's members.
-        Some(text) if json::object(text.as_bytes()).is_ok() && json::tree(text.as_bytes()).is_ok() => {
-            text.trim().as_bytes().to_vec()
-        }
-        _ => empty(),
-    }
 }
 
 /// What a message or a delta says, in pieces as they stand inside their quotes. A refusal is said too.

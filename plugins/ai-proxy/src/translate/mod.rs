@@ -6,14 +6,16 @@
 //! neither side speaks chats, both are at work, and what is done to chats is done between them.
 
 mod chat;
-pub(crate) mod chat_over_responses;
+mod chat_over_messages;
+mod chat_over_responses;
 mod dropped;
 pub(crate) mod messages_over_chat;
+mod read;
 pub(crate) mod responses_over_chat;
 pub(crate) mod vendor_error;
 
 use common::framing::sse::Event;
-use common::http::Fault;
+use common::http::{Fault, Head};
 use common::json::{JsonError, Object, ObjectWriter, Raw};
 use common::llm::api::Api;
 use common::llm::dialect::Dialect;
@@ -74,12 +76,7 @@ impl Pair {
             Some(pair) => Some(*pair),
             None => over(client).map(|vendor| Self { client, vendor }),
         };
-        Talk::ALL.into_iter().filter_map(pair).filter(|pair| pair.is_built()).collect()
-    }
-
-    /// Whether both halves of the way are there.
-    fn is_built(self) -> bool {
-        matches!(self.vendor, Talk::Chat | Talk::Responses)
+        Talk::ALL.into_iter().filter_map(pair).collect()
     }
 
     /// What the client's errors look like.
@@ -133,6 +130,9 @@ pub(crate) trait Back {
 
     /// What turns the vendor's events into chunks of a chat.
     fn stream(&self) -> Box<dyn VendorStream>;
+
+    /// What the vendor is to be told beside the body.
+    fn edit_head(&self, _head: &mut Head) {}
 }
 
 /// Writes the events of an answer in a client's own API. It is told of a chat, chunk by chunk.
@@ -245,10 +245,11 @@ impl Carried {
     ///
     /// # Errors
     /// The chat asks for what the vendor cannot give.
-    pub(crate) fn request_of(&mut self, chat: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn request_of(&mut self, chat: &[u8], head: &mut Head) -> Result<Option<Vec<u8>>, Fault> {
         let mut dropped = Dropped::default();
         let made = match self.pair.vendor {
-            Talk::Chat | Talk::Messages => return Ok(None),
+            Talk::Chat => return Ok(None),
+            Talk::Messages => chat_over_messages::request(chat, self.stamp, &mut dropped),
             Talk::Responses => chat_over_responses::request(chat, self.stamp, &mut dropped),
         };
         let (request, back) = match &self.front {
@@ -261,6 +262,7 @@ impl Carried {
                 made.map_err(in_the_chat)?
             }
         };
+        back.edit_head(head);
         self.back = Some(back);
         Ok(Some(request))
     }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use common::http::Fault;
 use common::json::{self, ArrayWriter, Kind, Object, ObjectWriter, Patch, Raw};
 
-use super::{is_blank, is_of, member, string};
 use crate::translate::Dropped;
+use crate::translate::read::{
+    copy, inner, is_blank, is_of, list, member, misfit, name_rest, objects, parts, refuse_audio, string, text,
+};
 
 /// Members that mean the same in both.
 const SAME: [&str; 13] = [
@@ -103,38 +105,6 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     Ok(())
 }
 
-fn misfit(place: &str, expected: &str) -> Fault {
-    Fault::client(400, "invalid_request", format!("{place}: expected {expected}"))
-}
-
-/// Names the members of an object that say something and are not `known`.
-fn name_rest(object: &Object<'_>, place: &str, known: impl Fn(&str) -> bool, dropped: &mut Dropped) {
-    for (name, value) in object.members() {
-        let says_what_is_so_anyway = match &*name {
-            "n" => value.as_u64() == Some(1),
-            "presence_penalty" | "frequency_penalty" => value.as_f64() == Some(0.0),
-            _ => false,
-        };
-        if !known(&name) && !is_blank(value) && !says_what_is_so_anyway {
-            dropped.name(&format!("{place}{name}"));
-        }
-    }
-}
-
-/// What is said to a client in text instead of sound would be no answer to it.
-fn refuse_audio(chat: &Object<'_>) -> Result<(), Fault> {
-    let is_text = |mode: &Raw<'_>| mode.as_str().as_deref() == Some("text");
-    if let Some(modes) = member(chat, "modalities")
-        && !modes.elements().is_some_and(|modes| modes.iter().all(is_text))
-    {
-        return Err(misfit("modalities", "text only, the upstream gives no other answers"));
-    }
-    match member(chat, "audio") {
-        Some(_) => Err(misfit("audio", "none, the upstream answers in text only")),
-        None => Ok(()),
-    }
-}
-
 fn write_limit(chat: &Object<'_>, request: &mut ObjectWriter<'_>) {
     let limit = member(chat, "max_completion_tokens").or_else(|| member(chat, "max_tokens"));
     let Some(limit) = limit else { return };
@@ -154,8 +124,7 @@ fn write_text(chat: &Object<'_>, request: &mut ObjectWriter<'_>) -> Result<(), F
     if let Some(format) = format {
         let object = format.object().ok_or_else(|| misfit("response_format", "an object"))?;
         if is_of(&object, "type", "json_schema") {
-            let schema = member(&object, "json_schema").and_then(|schema| schema.object());
-            let schema = schema.ok_or_else(|| misfit("response_format.json_schema", "an object"))?;
+            let schema = inner("response_format", &object, "json_schema")?;
             let mut format = ObjectWriter::open(text.member("format"));
             format.raw("type", br#""json_schema""#);
             copy(&schema, &["name", "description", "schema", "strict"], &mut format);
@@ -169,14 +138,6 @@ fn write_text(chat: &Object<'_>, request: &mut ObjectWriter<'_>) -> Result<(), F
     }
     text.close();
     Ok(())
-}
-
-fn copy(from: &Object<'_>, names: &[&str], to: &mut ObjectWriter<'_>) {
-    for name in names {
-        if let Some(value) = member(from, name) {
-            to.raw(name, value.text());
-        }
-    }
 }
 
 /// `reasoning` is no member of OpenAI's chats, but of some vendors', and then what it is here. Summaries are not asked
@@ -221,11 +182,10 @@ struct Calls<'a> {
 
 impl<'a> Input<'_, '_, 'a> {
     fn write(&mut self, chat: &Object<'a>) -> Result<(), Fault> {
-        let messages = member(chat, "messages").and_then(|messages| messages.elements());
-        let messages = messages.ok_or_else(|| misfit("messages", "a list of messages"))?;
-        for (at, message) in messages.iter().enumerate() {
-            let place = format!("messages.{at}");
-            let message = message.object().ok_or_else(|| misfit(&place, "an object"))?;
+        let messages = member(chat, "messages").ok_or_else(|| misfit("messages", "a list of messages"))?;
+        for (at, (place, message)) in
+            objects("messages", messages, "a list of messages")?.into_iter().enumerate()
+        {
             self.message(&place, at, &message)?;
         }
         Ok(())
@@ -312,9 +272,8 @@ impl<'a> Input<'_, '_, 'a> {
         let id = text(place, call, "id")?;
         let is_custom = is_of(call, "type", "custom");
         let kind = if is_custom { "custom" } else { "function" };
-        let inner = member(call, kind).and_then(|inner| inner.object());
+        let inner = inner(place, call, kind)?;
         let place = format!("{place}.{kind}");
-        let inner = inner.ok_or_else(|| misfit(&place, "an object"))?;
         let name = named(&place, &inner)?;
         self.calls.tools.insert(id.as_str().unwrap_or_default(), is_custom);
         if !is_custom {
@@ -381,12 +340,6 @@ impl<'a> Input<'_, '_, 'a> {
     }
 }
 
-/// A member that has to be a text.
-fn text<'a>(place: &str, object: &Object<'a>, name: &str) -> Result<Raw<'a>, Fault> {
-    let value = object.get(name).filter(|value| value.kind() == Kind::String);
-    value.ok_or_else(|| misfit(&format!("{place}.{name}"), "a text"))
-}
-
 fn named<'a>(place: &str, object: &Object<'a>) -> Result<Raw<'a>, Fault> {
     text(place, object, "name")
 }
@@ -430,18 +383,6 @@ fn answer_parts<'a>(
     Ok(said)
 }
 
-/// The parts of a content, each with its place.
-fn parts<'a>(place: &str, content: Raw<'a>) -> Result<Vec<(String, Object<'a>)>, Fault> {
-    let place = format!("{place}.content");
-    let elements = content.elements().ok_or_else(|| misfit(&place, "a text or a list of content parts"))?;
-    let part = |(at, part): (usize, &Raw<'a>)| {
-        let place = format!("{place}.{at}");
-        let part = part.object().ok_or_else(|| misfit(&place, "an object"))?;
-        Ok((place, part))
-    };
-    elements.iter().enumerate().map(part).collect()
-}
-
 /// What was said to the model, by people or tools: a text, or parts.
 fn write_content(
     place: &str,
@@ -475,8 +416,7 @@ fn write_part(place: &str, part: &Object<'_>, out: &mut Vec<u8>, dropped: &mut D
         }
         "image_url" => write_image(place, part, &mut written)?,
         "file" => {
-            let file = member(part, "file").and_then(|file| file.object());
-            let file = file.ok_or_else(|| misfit(&format!("{place}.file"), "an object"))?;
+            let file = inner(place, part, "file")?;
             written.raw("type", br#""input_file""#);
             copy(&file, &["file_id", "file_data", "file_url", "filename"], &mut written);
         }
@@ -520,11 +460,7 @@ fn write_tools(
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
-    let list = |name: &str| match member(chat, name) {
-        None => Ok(Vec::new()),
-        Some(list) => list.elements().ok_or_else(|| misfit(name, "a list")),
-    };
-    let (tools, functions) = (list("tools")?, list("functions")?);
+    let (tools, functions) = (list(chat, "tools")?, list(chat, "functions")?);
     let search = member(chat, "web_search_options");
     if tools.is_empty() && functions.is_empty() && search.is_none() {
         return Ok(());
@@ -542,8 +478,7 @@ fn write_tools(
                 continue;
             }
         };
-        let inner = member(&object, kind).and_then(|inner| inner.object());
-        let inner = inner.ok_or_else(|| misfit(&format!("{place}.{kind}"), "an object"))?;
+        let inner = inner(&place, &object, kind)?;
         if kind == "function" {
             write_function("tools.function.", &inner, written.element(), dropped);
         } else {
@@ -658,9 +593,7 @@ fn write_chosen(place: &str, choice: Raw<'_>, out: &mut Vec<u8>) -> Result<(), F
         out.extend_from_slice(choice.text());
         return Ok(());
     };
-    let place = format!("{place}.{kind}");
-    let inner = member(object, kind).and_then(|inner| inner.object());
-    let name = named(&place, &inner.ok_or_else(|| misfit(&place, "an object"))?)?;
+    let name = named(&format!("{place}.{kind}"), &inner(place, object, kind)?)?;
     let mut chosen = ObjectWriter::open(out);
     chosen.text("type", kind);
     chosen.raw("name", name.text());

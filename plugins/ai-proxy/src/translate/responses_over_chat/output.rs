@@ -6,7 +6,7 @@ use super::argument::Argument;
 use super::input::ACTION;
 use super::tools::{Kind, Tools};
 use crate::translate::Stamp;
-use crate::translate::chat::string;
+use crate::translate::read::string;
 
 /// No id that OpenAI makes is longer.
 const MAX_ID: usize = 40;
