@@ -36,13 +36,16 @@ LACKS = {
         "completions": NOT_OF_ANTHROPIC,
         "embeddings": NOT_OF_ANTHROPIC,
         "choices": "a message has one choice",
-        "names in errors": "Anthropic's errors name no parameter and have no code",
+        "parameters in errors": "Anthropic's errors name none",
+        "codes in errors": "Anthropic's errors have none",
+        "own errors": "what is unknown is passed on, and so is the error",
         "request ids": "Anthropic's have a header of their own",
     },
     "responses": {
         "choices": "a response has one choice",
         "stop sequences": NOT_OF_RESPONSES,
         "short answers": "a response is granted 16 tokens at least",
+        "parameters in errors": "they would be those of a response",
     },
 }
 EMBEDDING = "text-embedding-3-small"
@@ -341,7 +344,15 @@ def a_model_that_is_not_there_is_not_found():
         assert "nobody" in error.message and error.type, error.body
 
 
-@check(needs="names in errors")
+@check(needs="codes in errors")
+def errors_have_codes():
+    error = raises(
+        openai.NotFoundError, lambda: CLIENT.chat.completions.create(model="nobody", messages=user("Hello"))
+    )
+    assert error.code == "model_not_found", error.body
+
+
+@check(needs="parameters in errors")
 def a_model_that_is_not_there_is_named():
     for model in ["nobody", EMBEDDING]:
         error = raises(
@@ -390,12 +401,13 @@ def a_vendor_that_breaks_off_is_an_error():
 
 
 @check
-def a_bad_parameter_is_the_clients_fault():
+def a_bad_tool_is_the_clients_fault():
+    tools = [tool("no name!", city="string")]
     error = raises(
         openai.BadRequestError,
-        lambda: CLIENT.chat.completions.create(model=CHAT, messages=user("Hello"), temperature=9),
+        lambda: CLIENT.chat.completions.create(model=CHAT, messages=user("Hello"), tools=tools),
     )
-    assert "temperature" in error.message and error.type == "invalid_request_error", error.body
+    assert "name" in error.message and error.type == "invalid_request_error", error.body
 
 
 @check
@@ -408,7 +420,7 @@ def results_of_no_call_are_the_clients_fault():
     )
 
 
-@check(needs="names in errors")
+@check(needs="parameters in errors")
 def a_bad_parameter_is_told_by_name():
     error = raises(
         openai.BadRequestError,
@@ -417,7 +429,7 @@ def a_bad_parameter_is_told_by_name():
     assert (error.param, error.code) == ("temperature", "invalid_value"), error
 
 
-@check
+@check(needs="own errors")
 def an_unknown_path_is_not_found():
     error = raises(openai.NotFoundError, lambda: CLIENT.post("/nothing/here", body={}, cast_to=object))
     assert set(error.body) >= {"message", "type", "param", "code"}, error.body

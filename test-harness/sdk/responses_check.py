@@ -20,7 +20,7 @@ THINKING = {"model": THINKER, "reasoning": {"effort": "low", "summary": "auto"}}
 BEFORE_CALLS = ["message"] if OVER == "messages" else []
 LACKS = {
     "chats": {},
-    "messages": {"names in errors": "Anthropic's errors name no parameter and have no code"},
+    "messages": {"codes in errors": "Anthropic's errors have none"},
     "responses": {},
 }
 
@@ -269,8 +269,8 @@ def a_model_that_is_not_there_is_not_found():
         assert "nobody" in error.message and error.type, error.body
 
 
-@check(needs="names in errors")
-def a_model_that_is_not_there_has_a_code():
+@check(needs="codes in errors")
+def errors_have_codes():
     error = raises(openai.NotFoundError, lambda: create("Hello", model="nobody"))
     assert error.code == "model_not_found", error.body
 
@@ -312,9 +312,9 @@ def a_vendor_that_breaks_off_is_an_error():
 
 
 @check
-def a_bad_parameter_is_the_clients_fault():
-    error = raises(openai.BadRequestError, lambda: create("Hello", temperature=9))
-    assert "temperature" in error.message and error.type == "invalid_request_error", error.body
+def a_bad_tool_is_the_clients_fault():
+    error = raises(openai.BadRequestError, lambda: create("Hello", tools=[tool("no name!", city="string")]))
+    assert "name" in error.message and error.type == "invalid_request_error", error.body
 
 
 @check
