@@ -47,12 +47,19 @@ pub enum Client {
 }
 
 impl Client {
-    /// The check, and the variables in which the client looks for its server and its key.
-    fn check(self) -> (&'static str, &'static str, &'static str) {
+    fn script(self) -> &'static str {
         match self {
-            Self::OpenAi => ("openai_check.py", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
-            Self::Responses => ("responses_check.py", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
-            Self::Anthropic => ("anthropic_check.py", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+            Self::OpenAi => "openai_check.py",
+            Self::Responses => "responses_check.py",
+            Self::Anthropic => "anthropic_check.py",
+        }
+    }
+
+    /// The variables in which it looks for its server and its key.
+    fn variables(self) -> (&'static str, &'static str) {
+        match self {
+            Self::OpenAi | Self::Responses => ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+            Self::Anthropic => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
         }
     }
 
@@ -267,7 +274,19 @@ impl Python {
     /// # Errors
     /// Python cannot be run.
     pub fn check(&self, pair: Pair, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
-        let (script, base_url, api_key) = pair.client.check();
+        self.run(pair.client.script(), pair, server, key)
+    }
+
+    /// Runs the check that is made for [`Aimock`](crate::aimock::Aimock) behind the server.
+    ///
+    /// # Errors
+    /// Python cannot be run.
+    pub fn check_aimock(&self, over: Over, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+        self.run("aimock_check.py", Pair { client: Client::OpenAi, over }, server, key)
+    }
+
+    fn run(&self, script: &str, pair: Pair, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+        let (base_url, api_key) = pair.client.variables();
         let mut command = self.command();
         command
             .arg(folder().join(script))

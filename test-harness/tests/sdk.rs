@@ -1,6 +1,7 @@
 //! The official clients of OpenAI and Anthropic, over the shipped gateway and vendors of each API.
 #![expect(clippy::expect_used, reason = "a panic is the verdict")]
 
+use test_harness::aimock::Aimock;
 use test_harness::demo::{Gateway, VENDOR_KEY};
 use test_harness::envoy;
 use test_harness::sdk::{self, CLIENT_KEY, Client, Over, Pair, Python};
@@ -65,6 +66,28 @@ fn check_asked(request: &Recorded, over: Over, place: &str) {
     assert_eq!(request.header(name), Some(key), "{place}");
     let other = if over == Over::Messages { "authorization" } else { "x-api-key" };
     assert_eq!(request.header(other), None, "{place}");
+}
+
+/// The vendor of the tests above is ours, and so may share our errors; this one is not.
+#[test]
+fn the_openai_client_works_over_a_vendor_of_somebody_elses() {
+    let test = "the OpenAI client over aimock";
+    let Some(binary) = envoy::provide_or_skip(test) else { return };
+    let Some(python) = Python::provide_or_skip(test) else { return };
+    for pair in [
+        // Both of the client's APIs over Anthropic's, and each over the other.
+        Pair { client: Client::OpenAi, over: Over::Messages },
+        Pair { client: Client::OpenAi, over: Over::Responses },
+        Pair { client: Client::Responses, over: Over::Chats },
+    ] {
+        let Some(aimock) = Aimock::start_or_skip(test, VENDOR_KEY) else { return };
+        let gateway =
+            Gateway::start_before(&binary, pair.config().as_ref(), aimock.addr()).expect("a gateway");
+        let outcome = python.check_aimock(pair.over, gateway.addr(), CLIENT_KEY).expect("a Python that runs");
+        assert!(outcome.passed, "{}", outcome.text);
+        let paths = aimock.paths();
+        assert!(paths.len() > 15 && paths.iter().all(|path| path == pair.over.path()), "{paths:?}");
+    }
 }
 
 #[test]
