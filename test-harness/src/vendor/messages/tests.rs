@@ -1,3 +1,5 @@
+//! Anthropic's Messages, asked as a client would.
+
 use serde_json::{Value, json};
 
 use crate::client::{Request, Response, send};

@@ -1,3 +1,5 @@
+//! OpenAI's responses, asked as a client would.
+
 use serde_json::{Value, json};
 
 use crate::client::{Request, Response, send};
@@ -65,7 +67,7 @@ fn a_stream_ends_in_the_same_response() {
         assert_eq!(output.len(), whole["output"].as_array().unwrap().len());
         for (index, item) in output.iter().enumerate() {
             let of_item = || events.iter().filter(move |event| event["output_index"] == index);
-            let done = of_item().last().unwrap();
+            let done = of_item().next_back().unwrap();
             assert_eq!((&done["type"], &done["item"]), (&json!("response.output_item.done"), item));
             let deltas: String = of_item().filter_map(|event| event["delta"].as_str()).collect();
             let text = match item["type"].as_str().unwrap() {
