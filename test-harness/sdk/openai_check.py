@@ -1,4 +1,4 @@
-"""Drives a gateway with the official OpenAI client, as an application would.
+"""Drives a gateway with the official OpenAI client, as an application would: chats, embeddings and more.
 
 OPENAI_BASE_URL names the gateway and OPENAI_API_KEY the client's own key, which the vendor behind the
 gateway does not know. Prints `ok <name>` for each check; the exit status is 0 if all of them pass.
@@ -12,9 +12,42 @@ import sys
 import openai
 
 import checks
-from checks import check, user
+from checks import OVER, check, user
 
-CHAT = "gpt-4o-mini"
+CHAT = {"chats": "gpt-4o-mini", "messages": "claude-haiku-4-5", "responses": "gpt-4o-mini"}[OVER]
+# A model that thinks, and how it is told to let others see it.
+THINKING = {
+    "chats": {"model": "deepseek-reasoner", "reasoning_effort": "low"},
+    "messages": {"model": "claude-haiku-4-5", "reasoning_effort": "low"},
+    "responses": {
+        "model": "gpt-5-mini",
+        "reasoning_effort": "low",
+        "extra_body": {"reasoning": {"summary": "auto"}},
+    },
+}[OVER]
+# What is said before tools are called.
+BEFORE_CALLS = "Let me see." if OVER == "messages" else ""
+
+NOT_OF_ANTHROPIC = "Anthropic has no such API"
+NOT_OF_RESPONSES = "a response has no such parameter"
+LACKS = {
+    "chats": {},
+    "messages": {
+        "completions": NOT_OF_ANTHROPIC,
+        "embeddings": NOT_OF_ANTHROPIC,
+        "choices": "a message has one choice",
+        "parameters in errors": "Anthropic's errors name none",
+        "codes in errors": "Anthropic's errors have none",
+        "own errors": "what is unknown is passed on, and so is the error",
+        "request ids": "Anthropic's have a header of their own",
+    },
+    "responses": {
+        "choices": "a response has one choice",
+        "stop sequences": NOT_OF_RESPONSES,
+        "short answers": "a response is granted 16 tokens at least",
+        "parameters in errors": "they would be those of a response",
+    },
+}
 EMBEDDING = "text-embedding-3-small"
 
 CLIENT = openai.OpenAI(max_retries=0, timeout=20)
@@ -29,6 +62,12 @@ def tool(name, **properties):
     return {"type": "function", "function": {"name": name, "parameters": parameters}}
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
 TOOLS = [tool("get_weather", city="string"), tool("get_time", city="string", exact="boolean")]
 
 
@@ -54,7 +93,7 @@ def assembled(chunks):
 @check
 def models_are_listed():
     models = [model.id for model in CLIENT.models.list()]
-    assert CHAT in models and EMBEDDING in models, models
+    assert CHAT in models, models
 
 
 @check
@@ -70,6 +109,11 @@ def chat():
     assert choice.finish_reason == "stop", choice
     assert answer.usage.prompt_tokens == 3, answer.usage
     assert answer.usage.total_tokens == 3 + answer.usage.completion_tokens, answer.usage
+
+
+@check(needs="request ids")
+def chat_has_the_vendors_request_id():
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=user("Hello"))
     assert answer._request_id, "the vendor's request id is lost"
 
 
@@ -81,11 +125,92 @@ def chat_keeps_every_letter():
 
 
 @check
-def chat_of_parts_and_choices():
-    parts = [{"type": "text", "text": "Two"}, {"type": "text", "text": "parts"}]
-    answer = CLIENT.chat.completions.create(model=CHAT, messages=user(parts), n=2, max_completion_tokens=2)
+def chat_of_many_messages():
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Two"}, {"type": "text", "text": "parts"}]},
+        {"role": "assistant", "content": "So it is."},
+        {"role": "user", "content": "Go", "name": "someone"},
+        {"role": "user", "content": "on"},
+    ]
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=messages)
+    assert "on" in answer.choices[0].message.content, answer
+    assert answer.usage.prompt_tokens == 9, answer.usage
+
+
+@check(needs="short answers")
+def chat_that_is_cut():
+    for limit in ["max_tokens", "max_completion_tokens"]:
+        answer = CLIENT.chat.completions.create(model=CHAT, messages=user("Go on"), **{limit: 2})
+        assert answer.choices[0].finish_reason == "length", answer
+        assert answer.usage.completion_tokens == 2, answer.usage
+
+
+@check
+def chat_that_is_cut_late():
+    asked = {"model": CHAT, "messages": user("Go on"), "max_tokens": 16}
+    answer = CLIENT.chat.completions.create(**asked)
+    assert answer.choices[0].finish_reason == "length", answer
+    assert answer.usage.completion_tokens == 16, answer.usage
+    text, _, reason, _ = assembled(CLIENT.chat.completions.create(**asked, stream=True))
+    assert (text, reason) == (answer.choices[0].message.content, "length"), (text, reason)
+
+
+@check(needs="stop sequences")
+def chat_that_is_stopped():
+    for stop in [" over", [" over", "never"]]:
+        answer = CLIENT.chat.completions.create(model=CHAT, messages=user("Hello over there"), stop=stop)
+        assert answer.choices[0].message.content == 'You said "Hello', answer
+        assert answer.choices[0].finish_reason == "stop", answer
+
+
+@check(needs="choices")
+def chat_of_choices():
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=user("Hello"), n=2, max_completion_tokens=2)
     assert [choice.finish_reason for choice in answer.choices] == ["length", "length"], answer
     assert answer.usage.completion_tokens == 4, answer.usage
+
+
+@check
+def chat_of_pictures():
+    data, told = checks.png()
+    url = "https://example.com/a.png"
+    parts = [{"type": "text", "text": "Look"}]
+    parts += [{"type": "image_url", "image_url": {"url": url}} for url in [f"data:image/png;base64,{data}", url]]
+    answer = CLIENT.chat.completions.create(model=CHAT, messages=user(parts))
+    assert f'"Look" and {told} and showed {url}' in answer.choices[0].message.content, answer
+
+
+@check
+def thoughts_are_seen():
+    asked = {**THINKING, "messages": user("Think first")}
+    answer = CLIENT.chat.completions.create(**asked)
+    message = answer.choices[0].message
+    assert "Think first" in message.content and "Think first" in message.reasoning_content, message
+    thought, text = "", ""
+    for chunk in CLIENT.chat.completions.create(**asked, stream=True):
+        for choice in chunk.choices:
+            more = getattr(choice.delta, "reasoning_content", None) or ""
+            assert not (more and text), "a thought comes after the text"
+            thought, text = thought + more, text + (choice.delta.content or "")
+    assert (thought, text) == (message.reasoning_content, message.content), (thought, text)
+
+
+@check
+def thoughts_lead_to_calls():
+    messages = user("Weather and time in Rome?")
+    for keeps_thoughts in [True, False]:
+        answer = CLIENT.chat.completions.create(**THINKING, messages=messages, tools=TOOLS)
+        message = answer.choices[0].message
+        assert message.reasoning_content and len(message.tool_calls) == 2, message
+        again = message.model_dump(exclude_none=True)
+        if not keeps_thoughts:
+            again = {"role": "assistant", "tool_calls": again["tool_calls"]}
+        results = [
+            {"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in message.tool_calls
+        ]
+        answer = CLIENT.chat.completions.create(**THINKING, messages=[*messages, again, *results], tools=TOOLS)
+        assert answer.choices[0].message.content == 'The tools answered: "sunny", "sunny".', answer
 
 
 @check
@@ -133,11 +258,14 @@ def tool_calls():
     calls = [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls]
     assert calls == [("get_weather", {"city": "Rome"}), ("get_time", {"city": "Rome", "exact": True})], calls
 
-    results = [{"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in choice.message.tool_calls]
+    results = [
+        {"role": "tool", "tool_call_id": call.id, "content": said}
+        for call, said in zip(choice.message.tool_calls, ["sunny", "noon"], strict=True)
+    ]
     answer = CLIENT.chat.completions.create(
         model=CHAT, messages=user("Weather and time in Rome?") + [choice.message] + results, tools=TOOLS
     )
-    assert "sunny" in answer.choices[0].message.content, answer
+    assert answer.choices[0].message.content == 'The tools answered: "sunny", "noon".', answer
 
 
 @check
@@ -145,7 +273,7 @@ def tool_calls_streamed():
     asked = {"model": CHAT, "messages": user("Weather and time in Rome?"), "tools": TOOLS}
     whole = CLIENT.chat.completions.create(**asked).choices[0].message.tool_calls
     text, calls, reason, _ = assembled(CLIENT.chat.completions.create(**asked, stream=True))
-    assert (text, reason) == ("", "tool_calls"), (text, reason)
+    assert (text, reason) == (BEFORE_CALLS, "tool_calls"), (text, reason)
     expected = [(call.function.name, call.function.arguments) for call in whole]
     assert [(call["name"], call["arguments"]) for call in calls] == expected, calls
     assert all(call["id"] for call in calls) and calls[0]["id"] != calls[1]["id"], calls
@@ -163,16 +291,15 @@ def tool_choice_is_kept():
 
 @check
 def json_schema_is_kept():
-    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
     answer = CLIENT.chat.completions.create(
         model=CHAT,
         messages=user("A trip to Lima"),
-        response_format={"type": "json_schema", "json_schema": {"name": "trip", "schema": schema}},
+        response_format={"type": "json_schema", "json_schema": {"name": "trip", "schema": SCHEMA, "strict": True}},
     )
     assert json.loads(answer.choices[0].message.content) == {"city": "Lima", "days": 1}, answer
 
 
-@check
+@check(needs="completions")
 def completions():
     asked = {"model": "gpt-3.5-turbo-instruct", "prompt": "Once upon a time", "max_tokens": 20}
     whole = CLIENT.completions.create(**asked)
@@ -183,7 +310,7 @@ def completions():
     assert chunks[-1].usage == whole.usage, chunks[-1]
 
 
-@check
+@check(needs="embeddings")
 def embeddings():
     answer = CLIENT.embeddings.create(model=EMBEDDING, input=["one cat", "two cats"])
     assert [item.index for item in answer.data] == [0, 1], answer
@@ -193,7 +320,7 @@ def embeddings():
     assert answer.usage.total_tokens == 4, answer.usage
 
 
-@check
+@check(needs="embeddings")
 def embeddings_are_the_same_in_both_encodings():
     vectors = []
     for encoding in ["float", "base64"]:
@@ -209,6 +336,24 @@ def embeddings_are_the_same_in_both_encodings():
 
 @check
 def a_model_that_is_not_there_is_not_found():
+    for stream in [False, True]:
+        error = raises(
+            openai.NotFoundError,
+            lambda: CLIENT.chat.completions.create(model="nobody", messages=user("Hello"), stream=stream),
+        )
+        assert "nobody" in error.message and error.type, error.body
+
+
+@check(needs="codes in errors")
+def errors_have_codes():
+    error = raises(
+        openai.NotFoundError, lambda: CLIENT.chat.completions.create(model="nobody", messages=user("Hello"))
+    )
+    assert error.code == "model_not_found", error.body
+
+
+@check(needs="parameters in errors")
+def a_model_that_is_not_there_is_named():
     for model in ["nobody", EMBEDDING]:
         error = raises(
             openai.NotFoundError, lambda: CLIENT.chat.completions.create(model=model, messages=user("Hello"))
@@ -225,8 +370,18 @@ def a_rate_limit_is_told_with_its_wait():
             openai.RateLimitError,
             lambda: CLIENT.chat.completions.create(model="mock-rate-limited", messages=user("Hello"), stream=stream),
         )
-        assert error.code == "rate_limit_exceeded", error
         assert error.response.headers["retry-after"] == "1", error.response.headers
+        assert error.message and set(error.body) >= {"message", "type"}, error.body
+
+
+@check
+def a_key_that_the_vendor_does_not_take_is_told():
+    for stream in [False, True]:
+        error = raises(
+            openai.AuthenticationError,
+            lambda: CLIENT.chat.completions.create(model="mock-locked", messages=user("Hello"), stream=stream),
+        )
+        assert error.status_code == 401 and "key" in error.message, error.body
 
 
 @check
@@ -238,6 +393,34 @@ def a_broken_vendor_is_an_error():
 
 
 @check
+def a_vendor_that_breaks_off_is_an_error():
+    asked = {"model": "mock-breaks-off", "messages": user("Hello")}
+    error = raises(openai.APIError, lambda: list(CLIENT.chat.completions.create(**asked, stream=True)))
+    assert "too much to do" in error.message, error
+    raises(openai.InternalServerError, lambda: CLIENT.chat.completions.create(**asked))
+
+
+@check
+def a_bad_tool_is_the_clients_fault():
+    tools = [tool("no name!", city="string")]
+    error = raises(
+        openai.BadRequestError,
+        lambda: CLIENT.chat.completions.create(model=CHAT, messages=user("Hello"), tools=tools),
+    )
+    assert "name" in error.message and error.type == "invalid_request_error", error.body
+
+
+@check
+def results_of_no_call_are_the_clients_fault():
+    orphan = {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+    messages = [*user("Hello"), orphan]
+    raises(
+        openai.BadRequestError,
+        lambda: CLIENT.chat.completions.create(model=CHAT, messages=messages, tools=TOOLS),
+    )
+
+
+@check(needs="parameters in errors")
 def a_bad_parameter_is_told_by_name():
     error = raises(
         openai.BadRequestError,
@@ -246,7 +429,7 @@ def a_bad_parameter_is_told_by_name():
     assert (error.param, error.code) == ("temperature", "invalid_value"), error
 
 
-@check
+@check(needs="own errors")
 def an_unknown_path_is_not_found():
     error = raises(openai.NotFoundError, lambda: CLIENT.post("/nothing/here", body={}, cast_to=object))
     assert set(error.body) >= {"message", "type", "param", "code"}, error.body
@@ -274,4 +457,4 @@ async def async_client():
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run(openai))
+    sys.exit(checks.run(openai, LACKS))

@@ -16,6 +16,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+pub mod aimock;
 pub mod apt;
 pub mod bench;
 pub mod client;

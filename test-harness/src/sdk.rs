@@ -1,19 +1,25 @@
-//! The official clients for Python of OpenAI and Anthropic, in a place of their own, driving the shipped gateway.
+//! The official clients for Python of OpenAI and Anthropic, in a place of their own, driving the shipped gateway over
+//! vendors of each API.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::demo::{Backend, Gateway, VENDOR_KEY, Wanted};
-use crate::envoy::provision;
-use crate::vendor::{self, Vendor};
+use crate::envoy::{EnvoyBinary, provision};
+use crate::upstream::Recorded;
+use crate::vendor::{self, Dialect, Vendor};
 use crate::{announce, apt, lock, target_folder, workspace_root};
 
 /// What a client sends as its key; the vendor does not know it.
 pub const CLIENT_KEY: &str = "key-of-the-client";
 /// Short: here nobody watches the stream.
 const PACE: Duration = Duration::from_millis(1);
+/// Where streams are cut follows from this and the request.
+const CUT: u64 = 4;
 /// Would have the client talk to somebody else, or say more than it is told to.
 const OTHER_VARIABLES: [&str; 11] = [
     "ALL_PROXY",
@@ -32,28 +38,136 @@ const OTHER_VARIABLES: [&str; 11] = [
 /// An official client, and the check that it is put through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
-    /// OpenAI's.
+    /// OpenAI's, and its chats.
     OpenAi,
-    /// Anthropic's, whose API the vendor behind the gateway does not speak.
+    /// OpenAI's, and its responses.
+    Responses,
+    /// Anthropic's.
     Anthropic,
 }
 
 impl Client {
-    /// The check, and the variables in which the client looks for its server and its key.
-    fn check(self) -> (&'static str, &'static str, &'static str) {
+    fn script(self) -> &'static str {
         match self {
-            Self::OpenAi => ("openai_check.py", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
-            Self::Anthropic => ("anthropic_check.py", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+            Self::OpenAi => "openai_check.py",
+            Self::Responses => "responses_check.py",
+            Self::Anthropic => "anthropic_check.py",
+        }
+    }
+
+    /// The variables in which it looks for its server and its key.
+    fn variables(self) -> (&'static str, &'static str) {
+        match self {
+            Self::OpenAi | Self::Responses => ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+            Self::Anthropic => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
         }
     }
 
     /// OpenAI's wants to be told the version of the API, too.
     fn base_url(self, server: SocketAddr) -> String {
         match self {
-            Self::OpenAi => format!("http://{server}/v1"),
+            Self::OpenAi | Self::Responses => format!("http://{server}/v1"),
             Self::Anthropic => format!("http://{server}"),
         }
     }
+
+    /// The API that it speaks, as `translateApis` names it.
+    fn api(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai/v1/chatcompletions",
+            Self::Responses => "openai/v1/responses",
+            Self::Anthropic => "anthropic/v1/messages",
+        }
+    }
+}
+
+/// What a vendor is asked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// OpenAI's chats.
+    Chats,
+    /// OpenAI's responses.
+    Responses,
+    /// Anthropic's Messages.
+    Messages,
+}
+
+impl Over {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Chats, Self::Responses, Self::Messages];
+
+    /// Where the vendor is asked.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Chats => "/v1/chat/completions",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+        }
+    }
+
+    /// How the checks call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chats => "chats",
+            Self::Responses => "responses",
+            Self::Messages => "messages",
+        }
+    }
+
+    /// A vendor that is asked so, and cuts its streams at random places.
+    pub fn vendor(self) -> vendor::Options {
+        let speaks = if self == Self::Messages { Dialect::Anthropic } else { Dialect::OpenAi };
+        vendor::Options { key: VENDOR_KEY.to_owned(), speaks, cut: Some(CUT), ..Default::default() }
+    }
+}
+
+/// A client, and what it is carried over, if that is not what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Who asks.
+    pub client: Client,
+    /// What the vendor is asked in.
+    pub over: Over,
+}
+
+impl Pair {
+    /// Each client over each API.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let clients = [Client::OpenAi, Client::Responses, Client::Anthropic];
+        clients.into_iter().flat_map(|client| Over::ALL.map(|over| Self { client, over }))
+    }
+
+    /// The configuration of ai-proxy that brings them together; `None`: the shipped one does.
+    pub fn config(self) -> Option<Value> {
+        let told = match (self.client, self.over) {
+            (Client::OpenAi | Client::Anthropic, Over::Chats) | (Client::Responses, Over::Responses) => {
+                return None;
+            }
+            (_, Over::Messages) => return Some(provider("claude", &json!({}))),
+            (_, Over::Chats) => "openai/v1/chatcompletions",
+            (_, Over::Responses) => "openai/v1/responses",
+        };
+        Some(provider("openai", &json!({ self.client.api(): told })))
+    }
+
+    /// What the client has to say over a gateway of its own, and the requests that have reached the vendor.
+    ///
+    /// # Errors
+    /// Envoy does not start, or Python cannot be run.
+    pub fn check(
+        self,
+        binary: &EnvoyBinary,
+        python: &Python,
+    ) -> Result<(Outcome, Vec<Recorded>), Box<dyn std::error::Error>> {
+        let vendor = Vendor::start(self.over.vendor());
+        let gateway = Gateway::start_before(binary, self.config().as_ref(), vendor.addr())?;
+        let outcome = python.check(self, gateway.addr(), CLIENT_KEY)?;
+        Ok((outcome, vendor.take()))
+    }
+}
+
+fn provider(kind: &str, translated: &Value) -> Value {
+    json!({ "provider": { "type": kind, "apiTokens": [VENDOR_KEY], "translateApis": translated } })
 }
 
 /// Why the check could not be run.
@@ -159,12 +273,25 @@ impl Python {
     ///
     /// # Errors
     /// Python cannot be run.
-    pub fn check(&self, client: Client, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
-        let (script, base_url, api_key) = client.check();
+    pub fn check(&self, pair: Pair, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+        self.run(pair.client.script(), pair, server, key)
+    }
+
+    /// Runs the check that is made for [`Aimock`](crate::aimock::Aimock) behind the server.
+    ///
+    /// # Errors
+    /// Python cannot be run.
+    pub fn check_aimock(&self, over: Over, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+        self.run("aimock_check.py", Pair { client: Client::OpenAi, over }, server, key)
+    }
+
+    fn run(&self, script: &str, pair: Pair, server: SocketAddr, key: &str) -> Result<Outcome, SdkError> {
+        let (base_url, api_key) = pair.client.variables();
         let mut command = self.command();
         command
             .arg(folder().join(script))
-            .env(base_url, client.base_url(server))
+            .env(base_url, pair.client.base_url(server))
+            .env("CHECK_OVER", pair.over.name())
             .env(api_key, key)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null());
@@ -218,8 +345,8 @@ impl Python {
     }
 }
 
-/// `harness sdk`: the checks against the gateway, or with `--direct` OpenAI's against the vendor behind it, which
-/// tells a fault of the check from one of the gateway.
+/// `harness sdk`: the checks of all pairs against the gateway, or with `--direct` those of clients and vendors of one
+/// API without one, which tells a fault of the check from one of the gateway.
 pub fn run(arguments: &[String]) -> ExitCode {
     let checked = match arguments {
         [] => through_the_gateway(),
@@ -244,18 +371,25 @@ pub fn run(arguments: &[String]) -> ExitCode {
 
 fn through_the_gateway() -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
     let python = Python::provide()?;
-    let gateway = Gateway::start(&crate::envoy::provide()?, &wanted())?;
-    let check = |client| python.check(client, gateway.addr(), CLIENT_KEY);
-    Ok(vec![check(Client::OpenAi)?, check(Client::Anthropic)?])
+    let binary = crate::envoy::provide()?;
+    Pair::all().map(|pair| Ok(pair.check(&binary, &python)?.0)).collect()
 }
 
 fn direct() -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
     let python = Python::provide()?;
-    let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace: PACE });
-    Ok(vec![python.check(Client::OpenAi, vendor.addr(), VENDOR_KEY)?])
+    let native = [
+        Pair { client: Client::OpenAi, over: Over::Chats },
+        Pair { client: Client::Responses, over: Over::Responses },
+        Pair { client: Client::Anthropic, over: Over::Messages },
+    ];
+    let checked = native.into_iter().map(|pair| {
+        let vendor = Vendor::start(pair.over.vendor());
+        Ok(python.check(pair, vendor.addr(), VENDOR_KEY)?)
+    });
+    checked.collect()
 }
 
-/// The gateway the check is run against.
+/// The shipped gateway with the vendor that it has in the demo.
 pub fn wanted() -> Wanted {
     Wanted { port: 0, admin_port: 0, backend: Backend::BuiltIn { pace: PACE } }
 }

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 use test_harness::client::{Request, send};
@@ -73,7 +72,7 @@ fn examples_give_their_answers() {
                 continue;
             }
             let vendor =
-                Vendor::start(vendor::Options { key: key_of(&endpoint.vendor), pace: Duration::ZERO });
+                Vendor::start(vendor::Options { key: key_of(&endpoint.vendor), ..Default::default() });
             let address = vendor.addr();
             render = render.cluster_endpoint_at(&endpoint.cluster, endpoint.place, address, Transport::Plain);
             vendors.push(vendor);

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::envoy::{self, Envoy, EnvoyBinary, Render, RenderError, StartError, Transport};
 use crate::vendor::{self, Vendor};
 use crate::workspace_root;
@@ -13,6 +15,10 @@ pub(super) const CONFIG: &str = "envoy/gateway.yaml";
 const LISTENER: &str = "gateway";
 /// Its cluster.
 const CLUSTER: &str = "openai";
+/// Its filter.
+const PLUGIN: &str = "ai-proxy";
+/// The variable that has the vendor's key.
+const KEY: &str = "OPENAI_API_KEY";
 /// How much of the log an error shows.
 const TAIL_LINES: usize = 30;
 /// The only key the built-in vendor takes; Envoy has it, clients do not.
@@ -66,17 +72,33 @@ impl Gateway {
         let (vendor, key) = match wanted.backend {
             Backend::OpenAi => (None, None),
             Backend::BuiltIn { pace } => {
-                let vendor = Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace });
-                (Some(vendor), Some(("OPENAI_API_KEY".to_owned(), VENDOR_KEY.to_owned())))
+                let vendor =
+                    Vendor::start(vendor::Options { key: VENDOR_KEY.to_owned(), pace, ..Default::default() });
+                (Some(vendor), Some((KEY.to_owned(), VENDOR_KEY.to_owned())))
             }
         };
         let render = render(config, wanted, vendor.as_ref().map(Vendor::addr))?.built_wasm();
-        let options = envoy::Options {
-            component_log_level: "wasm:info".to_owned(),
-            variables: key.into_iter().collect(),
-            ..envoy::Options::default()
-        };
-        Ok(Self { envoy: Envoy::start(binary, render, options)?, vendor })
+        Ok(Self { envoy: Envoy::start(binary, render, options(key))?, vendor })
+    }
+
+    /// Starts the shipped config before a vendor that is somebody else's, with another configuration of ai-proxy if one
+    /// is given.
+    ///
+    /// # Errors
+    /// A module cannot be built, or Envoy does not start.
+    pub fn start_before(
+        binary: &EnvoyBinary,
+        plugin: Option<&Value>,
+        vendor: SocketAddr,
+    ) -> Result<Self, StartError> {
+        let mut render = Render::from_file(workspace_root().join(CONFIG))?
+            .cluster_endpoint(CLUSTER, vendor, Transport::Plain)
+            .built_wasm();
+        if let Some(plugin) = plugin {
+            render = render.wasm_config(PLUGIN, plugin);
+        }
+        let options = options(Some((KEY.to_owned(), VENDOR_KEY.to_owned())));
+        Ok(Self { envoy: Envoy::start(binary, render, options)?, vendor: None })
     }
 
     /// Where it listens.
@@ -105,6 +127,14 @@ impl Gateway {
     }
 }
 
+fn options(key: Option<(String, String)>) -> envoy::Options {
+    envoy::Options {
+        component_log_level: "wasm:info".to_owned(),
+        variables: key.into_iter().collect(),
+        ..envoy::Options::default()
+    }
+}
+
 fn render(config: &str, wanted: &Wanted, vendor: Option<SocketAddr>) -> Result<Render, RenderError> {
     let render = Render::from_file(workspace_root().join(config))?
         .listener_port(LISTENER, wanted.port)
@@ -122,7 +152,7 @@ pub(super) fn is_free(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

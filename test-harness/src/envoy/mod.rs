@@ -13,6 +13,7 @@ pub use docker::{
     DOCKER_VARIABLE, IMAGE_VARIABLE, docker_image, docker_image_is_local, docker_is_wanted,
     docker_unavailable, want_docker,
 };
+pub(crate) use process::spawn;
 pub use process::{Envoy, Options, StartError, validate};
 pub use provision::{EnvoyBinary, Unavailable, provide, provide_or_skip};
 pub use render::{Render, RenderError, Transport};

@@ -313,7 +313,7 @@ fn spawn_plain(
 }
 
 /// Starts a child that writes to `log` and does not outlive this process, however that ends.
-pub(super) fn spawn(command: &mut Command, log: File, on_our_death: Signal) -> io::Result<Child> {
+pub(crate) fn spawn(command: &mut Command, log: File, on_our_death: Signal) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     die_with_us(command, on_our_death);
     let mut moved = Command::new("");

@@ -81,6 +81,11 @@ impl Cut {
     }
 }
 
+/// The pieces of a body that is cut at random places, for what is no scenario.
+pub(crate) fn at_random(body: &[u8], seed: u64) -> Vec<Chunk> {
+    Cut::Random(Some(seed)).pieces(body, seed)
+}
+
 fn random_places(length: usize, seed: u64) -> Vec<usize> {
     let mut state = seed;
     let mut places = Vec::new();

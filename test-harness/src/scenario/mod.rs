@@ -2,7 +2,7 @@
 //! real Envoy with the plugins in it. `test-harness/README.md` describes the format.
 
 mod case;
-mod cut;
+pub(crate) mod cut;
 mod exchange;
 mod expected;
 mod file;

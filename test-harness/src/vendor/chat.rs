@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::Asked;
 use super::fault::Fault;
 use super::input::{Input, Stream};
-use super::message::{self, Message};
-use super::models::Use;
-use super::text::{self, Ended, plural};
+use super::message;
+use super::models::{self, Thinking, Use};
+use super::reply::{self, Format, Reply, Wanted};
+use super::text;
 use super::tools::{self, Call};
 use crate::upstream::Answer;
 
@@ -50,49 +51,50 @@ const MEMBERS: [&str; 35] = [
     "web_search_options",
 ];
 
+/// How much a model may be told to think.
+pub(super) const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
+
 /// One choice of an answer.
-enum Choice {
-    Text(Ended),
-    Calls(Vec<Call>),
+struct Choice<'a> {
+    thought: Option<&'a str>,
+    reply: &'a Reply<'a>,
 }
 
-impl Choice {
+impl Choice<'_> {
     fn reason(&self) -> &'static str {
-        match self {
-            Self::Text(ended) => ended.reason,
-            Self::Calls(_) => "tool_calls",
-        }
-    }
-
-    fn count(&self) -> usize {
-        match self {
-            Self::Text(ended) => text::count(&ended.text),
-            Self::Calls(calls) => calls.iter().map(|call| text::count(&call.arguments)).sum(),
+        match self.reply {
+            Reply::Text(ended) => ended.why.reason(),
+            Reply::Calls(_) => "tool_calls",
         }
     }
 
     fn message(&self) -> Value {
-        match self {
-            Self::Text(ended) => {
+        let mut message = match self.reply {
+            Reply::Text(ended) => {
                 json!({ "role": "assistant", "content": ended.text, "refusal": null, "annotations": [] })
             }
-            Self::Calls(calls) => {
+            Reply::Calls(calls) => {
                 let calls: Vec<Value> = calls.iter().map(Call::json).collect();
                 json!({ "role": "assistant", "content": null, "refusal": null, "annotations": [], "tool_calls": calls })
             }
+        };
+        if let Some(thought) = self.thought {
+            message["reasoning_content"] = json!(thought);
         }
+        message
     }
 
     /// What a stream adds to the message, piece by piece.
     fn deltas(&self) -> Vec<Value> {
-        match self {
-            Self::Text(ended) => {
-                let mut deltas = vec![json!({ "role": "assistant", "content": "", "refusal": null })];
+        let empty = if matches!(self.reply, Reply::Text(_)) { json!("") } else { Value::Null };
+        let mut deltas = vec![json!({ "role": "assistant", "content": empty, "refusal": null })];
+        let thoughts = self.thought.map(text::pieces).unwrap_or_default();
+        deltas.extend(thoughts.into_iter().map(|piece| json!({ "reasoning_content": piece })));
+        match self.reply {
+            Reply::Text(ended) => {
                 deltas.extend(text::pieces(&ended.text).into_iter().map(|piece| json!({ "content": piece })));
-                deltas
             }
-            Self::Calls(calls) => {
-                let mut deltas = vec![json!({ "role": "assistant", "content": null, "refusal": null })];
+            Reply::Calls(calls) => {
                 for (index, call) in calls.iter().enumerate() {
                     let mut start = call.json();
                     start["index"] = json!(index);
@@ -104,25 +106,34 @@ impl Choice {
                         );
                     }
                 }
-                deltas
             }
         }
+        deltas
     }
 }
 
 pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let input = Input::read(asked.request, &MEMBERS)?;
-    let model = input.model(Use::Chat)?;
+    let model = input.model(asked, Use::Chat)?;
     let messages = input.list("messages")?.ok_or_else(|| Fault::missing("messages"))?;
     if messages.is_empty() {
         return Err(Fault::empty("messages"));
     }
     let messages = message::read(messages)?;
     check_ranges(&input)?;
+    check_effort(&input, model)?;
     let stream = input.stream()?;
-    let choices = choices(&input, &messages, asked.seed())?;
-    let prompt = messages.iter().map(|message| text::count(&message.text)).sum();
-    let usage = text::usage(prompt, choices.iter().map(Choice::count).sum());
+    let count = input.integer("n", 1..=128)?.unwrap_or(1);
+    let replies = reply::replies(&wanted(&input, &messages)?, count, asked.seed());
+    let thought = reply::thought(&messages);
+    let thinking = models::thinking(model);
+    let thought_words = if thinking == Thinking::None { 0 } else { text::count(&thought) };
+    let shown = (thinking == Thinking::Text).then_some(thought.as_str());
+    let choices: Vec<Choice<'_>> = replies.iter().map(|reply| Choice { thought: shown, reply }).collect();
+
+    let said: usize = replies.iter().map(Reply::count).sum();
+    let mut usage = text::usage(reply::count(&messages), said + thought_words);
+    usage["completion_tokens_details"]["reasoning_tokens"] = json!(thought_words);
     let id = format!("chatcmpl-{:016x}", asked.seed());
     let document = |object: &str, choices: &Value| {
         json!({
@@ -136,6 +147,7 @@ pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
         })
     };
     if stream == Stream::No {
+        models::finishes(model)?;
         let choices = choices.iter().enumerate().map(|(index, choice)| {
             json!({ "index": index, "message": choice.message(), "logprobs": null, "finish_reason": choice.reason() })
         });
@@ -155,7 +167,8 @@ pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
     if stream == Stream::WithUsage {
         text::add_usage(&mut events, &usage);
     }
-    Ok(text::events(events, asked.pace))
+    let error = |_| json!({ "error": Fault::overloaded().of_openai() });
+    Ok(text::events(&models::break_off(model, events, error), asked.options.pace))
 }
 
 /// What changes nothing here must still be as published.
@@ -170,51 +183,67 @@ fn check_ranges(input: &Input) -> Result<(), Fault> {
     Ok(())
 }
 
-fn choices(input: &Input, messages: &[Message], seed: u64) -> Result<Vec<Choice>, Fault> {
-    let count = input.integer("n", 1..=128)?.unwrap_or(1);
-    let most = input.integer("max_tokens", 1..=1 << 20)?;
-    let most = input.integer("max_completion_tokens", 1..=1 << 20)?.or(most);
-    let stops = input.texts("stop", 4)?;
-    let last = messages.last();
-    let said =
-        messages.iter().rev().find(|message| message.role == "user").map_or("", |message| &message.text);
-    // A tool that has answered is not called again.
-    let has_result = last.is_some_and(|message| matches!(message.role.as_str(), "tool" | "function"));
-    let calls = tools::calls(input, if has_result { "" } else { said }, seed)?;
-    if !calls.is_empty() {
-        // All choices make the same calls; one of them is enough.
-        return Ok(vec![Choice::Calls(calls)]);
+/// A model that does not think cannot be told how much to; OpenAI's that do take less of the rest:
+/// <https://platform.openai.com/docs/guides/reasoning>.
+fn check_effort(input: &Input, model: &str) -> Result<(), Fault> {
+    if models::thinking(model) == Thinking::Cost {
+        if input.value("max_tokens").is_some() {
+            let rule = "`max_tokens` is not supported with this model; use `max_completion_tokens`";
+            return Err(Fault::rule("max_tokens", rule));
+        }
+        if input.decimal("temperature", 0.0..=2.0)?.is_some_and(|temperature| temperature != 1.0) {
+            return Err(Fault::rule(
+                "temperature",
+                "`temperature` must be 1, as is the default, with this model",
+            ));
+        }
     }
-    let text = match last {
-        Some(message) if has_result => format!("The tool answered: \"{}\".", text::quote(&message.text)),
-        _ => reply(input, said, messages.len())?,
-    };
-    Ok((1..=count)
-        .map(|index| {
-            let text = if index == 1 { text.clone() } else { format!("Answer {index}: {text}") };
-            Choice::Text(text::end(&text, &stops, most))
-        })
-        .collect())
+    match input.text("reasoning_effort")? {
+        None => Ok(()),
+        Some(_) if models::thinking(model) == Thinking::None => Err(Fault::unknown("reasoning_effort")),
+        Some(effort) if EFFORTS.contains(&effort) => Ok(()),
+        Some(_) => Err(Fault::wrong_value("reasoning_effort", &format!("one of {}", EFFORTS.join(", ")))),
+    }
 }
 
-fn reply(input: &Input, said: &str, messages: usize) -> Result<String, Fault> {
-    let quoted = text::quote(said);
-    let words = text::count(said);
-    let Some(format) = input.object("response_format")? else {
-        return Ok(format!(
-            "You said \"{quoted}\", which is {} in a conversation of {}. I am a mock vendor: I repeat what I hear, \
-             without understanding any of it.",
-            plural(words, "word"),
-            plural(messages, "message"),
-        ));
-    };
-    match format.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(format!("You said \"{quoted}\".")),
-        Some("json_object") => Ok(json!({ "said": quoted, "words": words }).to_string()),
-        Some("json_schema") => match format.get("json_schema").map(|wanted| &wanted["schema"]) {
-            Some(schema) if schema.is_object() => Ok(tools::sample(schema, said, 8).to_string()),
-            _ => Err(Fault::wrong_type("response_format.json_schema.schema", "a JSON schema")),
-        },
+fn wanted<'a>(input: &'a Input, messages: &'a [message::Message]) -> Result<Wanted<'a>, Fault> {
+    let most = input.integer("max_tokens", 1..=1 << 20)?;
+    let tools = tools::read(input)?;
+    Ok(Wanted {
+        messages,
+        choice: tools::choice(input, &tools, |choice| &choice["function"]["name"])?,
+        tools,
+        is_parallel: input.flag("parallel_tool_calls")?.unwrap_or(true),
+        format: format(input)?,
+        stops: input.texts("stop", 4)?,
+        most: input.integer("max_completion_tokens", 1..=1 << 20)?.or(most),
+    })
+}
+
+fn format(input: &Input) -> Result<Format<'_>, Fault> {
+    let Some(format) = input.value("response_format") else { return Ok(Format::Plain) };
+    match format["type"].as_str() {
+        Some("text") => Ok(Format::Plain),
+        Some("json_object") => Ok(Format::Json),
+        Some("json_schema") => {
+            let at = "response_format.json_schema";
+            read_schema(at, &format["json_schema"]).map(Format::Schema)
+        }
         _ => Err(Fault::wrong_value("response_format.type", "`text`, `json_object` or `json_schema`")),
     }
+}
+
+/// The schema that an answer is to be in, as OpenAI publishes it for chats and responses.
+pub(super) fn read_schema<'a>(at: &str, wanted: &'a Value) -> Result<&'a Value, Fault> {
+    let schema = &wanted["schema"];
+    if !wanted["name"].as_str().is_some_and(|name| tools::is_name(name, 64)) {
+        return Err(Fault::wrong_value(format!("{at}.name"), "a name"));
+    }
+    if !schema.is_object() {
+        return Err(Fault::wrong_type(format!("{at}.schema"), "a JSON schema"));
+    }
+    if wanted["strict"] == true {
+        tools::check_closed(&format!("{at}.schema"), schema, true)?;
+    }
+    Ok(schema)
 }

@@ -35,7 +35,7 @@ const USUAL_LENGTH: u64 = 16;
 
 pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let input = Input::read(asked.request, &MEMBERS)?;
-    let model = input.model(Use::Completions)?;
+    let model = input.model(asked, Use::Completions)?;
     let prompts = input.texts("prompt", 2048)?;
     input.decimal("temperature", 0.0..=2.0)?;
     let count = input.integer("n", 1..=128)?.unwrap_or(1);
@@ -56,7 +56,7 @@ pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
             ended.text.insert_str(0, prompt);
         }
         for _ in 0..count {
-            choices.push((ended.text.clone(), ended.reason));
+            choices.push((ended.text.clone(), ended.why.reason()));
         }
     }
     let prompt = prompts.iter().map(|prompt| text::count(prompt)).sum();
@@ -90,5 +90,5 @@ pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
     if stream == Stream::WithUsage {
         text::add_usage(&mut events, &usage);
     }
-    Ok(text::events(events, asked.pace))
+    Ok(text::events(&events, asked.options.pace))
 }

@@ -14,7 +14,7 @@ const MEMBERS: [&str; 5] = ["dimensions", "encoding_format", "input", "model", "
 
 pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let input = Input::read(asked.request, &MEMBERS)?;
-    let model = input.model(Use::Embeddings(0))?;
+    let model = input.model(asked, Use::Embeddings(0))?;
     let texts = texts(&input)?;
     let longest = models::dimensions(model);
     let wanted = input.integer("dimensions", 1..=longest as u64)?;

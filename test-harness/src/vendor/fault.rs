@@ -1,7 +1,8 @@
-//! What is refused, in the error shape OpenAI publishes.
+//! What is refused, in the error shapes OpenAI and Anthropic publish.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::Dialect;
 use crate::upstream::Answer;
 
 /// Why a request is not answered as it wanted.
@@ -39,8 +40,12 @@ impl Fault {
         Self::new(405, format!("{path} does not take {method}")).code("method_not_supported")
     }
 
-    pub(super) fn no_key() -> Self {
-        Self::new(401, "No API key: send it as `Authorization: Bearer <key>`")
+    pub(super) fn no_key(place: &str) -> Self {
+        Self::new(401, format!("No API key: send it as `{place}: <key>`"))
+    }
+
+    pub(super) fn no_header(name: &str) -> Self {
+        Self::new(400, format!("The header `{name}` is required"))
     }
 
     pub(super) fn wrong_key() -> Self {
@@ -81,6 +86,16 @@ impl Fault {
         Self::new(500, "Something broke here, as it always does with this model")
     }
 
+    /// What is taken as it comes, but not now.
+    pub(super) fn overloaded() -> Self {
+        Self::new(503, "There is too much to do here, as always with this model").code("overloaded")
+    }
+
+    /// A rule that no single parameter breaks.
+    pub(super) fn rule(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(400, message).of(param).code("invalid_value")
+    }
+
     pub(super) fn missing(param: &str) -> Self {
         Self::new(400, format!("`{param}` is required")).of(param).code("missing_required_parameter")
     }
@@ -103,13 +118,38 @@ impl Fault {
         Self::new(400, format!("`{param}` must be {expected}")).of(param).code("invalid_value")
     }
 
-    pub(super) fn answer(&self) -> Answer {
-        let error =
-            json!({ "message": self.message, "type": self.kind, "param": self.param, "code": self.code });
-        let answer = Answer::json(self.status, &json!({ "error": error }));
+    /// With the shape of the vendor's errors.
+    pub(super) fn answer(&self, speaks: Dialect, id: &str) -> Answer {
+        let answer = match speaks {
+            Dialect::OpenAi => Answer::json(self.status, &json!({ "error": self.of_openai() })),
+            Dialect::Anthropic => {
+                let (status, document) = self.of_anthropic(id);
+                Answer::json(status, &document)
+            }
+        };
         match self.retry_after {
             Some(seconds) => answer.header("retry-after", seconds.to_string()),
             None => answer,
         }
+    }
+
+    /// The error alone: <https://platform.openai.com/docs/guides/error-codes>.
+    pub(super) fn of_openai(&self) -> Value {
+        json!({ "message": self.message, "type": self.kind, "param": self.param, "code": self.code })
+    }
+
+    /// Status and document: <https://docs.anthropic.com/en/api/errors>.
+    pub(super) fn of_anthropic(&self, id: &str) -> (u16, Value) {
+        let status = if self.code == Some("overloaded") { 529 } else { self.status };
+        let kind = match status {
+            401 => "authentication_error",
+            404 => "not_found_error",
+            429 => "rate_limit_error",
+            529 => "overloaded_error",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        };
+        let error = json!({ "type": kind, "message": self.message });
+        (status, json!({ "type": "error", "error": error, "request_id": id }))
     }
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use super::fault::Fault;
-use super::models;
+use super::{Asked, models};
 use crate::upstream::Recorded;
 
 /// The members of a body.
@@ -32,9 +32,9 @@ impl Input {
     }
 
     /// The model, if it does what is asked of it here.
-    pub(super) fn model(&self, api: models::Use) -> Result<&str, Fault> {
+    pub(super) fn model(&self, asked: &Asked<'_>, api: models::Use) -> Result<&str, Fault> {
         let model = self.text("model")?.ok_or_else(Fault::no_model)?;
-        models::usable(model, api)?;
+        models::usable(asked.options.speaks, model, api)?;
         Ok(model)
     }
 
@@ -119,6 +119,15 @@ impl Input {
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, Fault> {
         self.value(name).map(|value| read(value).ok_or_else(|| Fault::wrong_type(name, expected))).transpose()
+    }
+}
+
+/// Refuses a value that is no object with these members, or fewer of them.
+pub(super) fn only(at: &str, value: &Value, known: &[&str]) -> Result<(), Fault> {
+    let members = value.as_object().ok_or_else(|| Fault::wrong_type(at, "an object"))?;
+    match members.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(unknown) => Err(Fault::unknown(&format!("{at}.{unknown}"))),
+        None => Ok(()),
     }
 }
 

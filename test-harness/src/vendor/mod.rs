@@ -1,6 +1,6 @@
-//! A vendor that speaks OpenAI's API and runs in this process: what the demo and the SDK check talk to.
+//! A vendor that runs in this process: what the demo and the SDK checks talk to. It speaks OpenAI's API, or Anthropic's.
 //!
-//! It is as strict as the real one about what it takes, and its answers follow from the request alone,
+//! It is as strict as the real ones about what it takes, and its answers follow from the request alone,
 //! so that they can be checked: a chat is told what it said, a tool is called when it is mentioned.
 
 mod chat;
@@ -9,13 +9,18 @@ mod embeddings;
 mod fault;
 mod input;
 mod message;
+mod messages;
 mod models;
+mod picture;
+mod reply;
+mod responses;
 mod text;
 mod tools;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::scenario::cut;
 use crate::upstream::{Answer, Recorded, Script, Upstream};
 use fault::Fault;
 
@@ -26,12 +31,26 @@ pub struct Vendor {
 }
 
 /// How a vendor behaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The only key it takes.
     pub key: String,
     /// Waited before each piece of a stream, so that one can see it stream.
     pub pace: Duration,
+    /// Whose API it speaks.
+    pub speaks: Dialect,
+    /// Streams are cut at random places, which follow from this number and the request, and not between events.
+    pub cut: Option<u64>,
+}
+
+/// Whose API a vendor speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// OpenAI's: chats, responses and more.
+    #[default]
+    OpenAi,
+    /// Anthropic's: Messages.
+    Anthropic,
 }
 
 impl Vendor {
@@ -56,7 +75,7 @@ impl Vendor {
 /// One request on its way to an answer.
 struct Asked<'a> {
     request: &'a Recorded,
-    pace: Duration,
+    options: &'a Options,
 }
 
 impl Asked<'_> {
@@ -67,38 +86,60 @@ impl Asked<'_> {
 }
 
 fn answer(request: &Recorded, options: &Options) -> Answer {
-    let asked = Asked { request, pace: options.pace };
-    let answer = route(&asked, &options.key).unwrap_or_else(|fault| fault.answer());
-    answer.header("x-request-id", format!("req_{:016x}", asked.seed()))
+    let asked = Asked { request, options };
+    let id = format!("req_{:016x}", asked.seed());
+    let mut answer = route(&asked).unwrap_or_else(|fault| fault.answer(options.speaks, &id));
+    if let Some(seed) = options.cut
+        && answer.chunks.len() > 1
+    {
+        let body: Vec<u8> = answer.chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect();
+        answer.chunks = cut::at_random(&body, seed ^ asked.seed());
+    }
+    let name = match options.speaks {
+        Dialect::OpenAi => "x-request-id",
+        Dialect::Anthropic => "request-id",
+    };
+    answer.header(name, id)
 }
 
-fn route(asked: &Asked<'_>, key: &str) -> Result<Answer, Fault> {
+fn route(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let target = asked.request.path();
     let path = target.split('?').next().unwrap_or_default();
     let method = asked.request.method.as_str();
-    let (allowed, serve): (&str, &dyn Fn() -> Result<Answer, Fault>) = match path {
-        "/v1/chat/completions" => ("POST", &|| chat::answer(asked)),
-        "/v1/completions" => ("POST", &|| completions::answer(asked)),
-        "/v1/embeddings" => ("POST", &|| embeddings::answer(asked)),
-        "/v1/models" => ("GET", &|| Ok(models::list())),
+    let speaks = asked.options.speaks;
+    let (allowed, serve): (&str, &dyn Fn() -> Result<Answer, Fault>) = match (speaks, path) {
+        (Dialect::OpenAi, "/v1/chat/completions") => ("POST", &|| chat::answer(asked)),
+        (Dialect::OpenAi, "/v1/responses") => ("POST", &|| responses::answer(asked)),
+        (Dialect::OpenAi, "/v1/completions") => ("POST", &|| completions::answer(asked)),
+        (Dialect::OpenAi, "/v1/embeddings") => ("POST", &|| embeddings::answer(asked)),
+        (Dialect::Anthropic, "/v1/messages") => ("POST", &|| messages::answer(asked)),
+        (Dialect::Anthropic, "/v1/messages/count_tokens") => ("POST", &|| messages::count(asked)),
+        (_, "/v1/models") => ("GET", &|| Ok(models::list(speaks))),
         _ => match path.strip_prefix("/v1/models/") {
-            Some(id) => ("GET", &move || models::describe(id)),
+            Some(id) => ("GET", &move || models::describe(speaks, id)),
             None => return Err(Fault::no_such_url(method, path)),
         },
     };
     if method != allowed {
         return Err(Fault::not_allowed(method, path));
     }
-    authenticate(asked.request, key)?;
+    authenticate(asked)?;
     serve()
 }
 
-fn authenticate(request: &Recorded, key: &str) -> Result<(), Fault> {
-    let authorization = request.header("authorization");
-    match authorization.as_deref().and_then(|value| value.strip_prefix("Bearer ")) {
-        None => Err(Fault::no_key()),
-        Some(given) if given == key => Ok(()),
-        Some(_) => Err(Fault::wrong_key()),
+fn authenticate(asked: &Asked<'_>) -> Result<(), Fault> {
+    let authorization = asked.request.header("authorization");
+    let bearer = authorization.and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
+    let (given, place) = match asked.options.speaks {
+        Dialect::OpenAi => (bearer, "authorization"),
+        // Its own client has come to send keys as others do; what is published is the header of its own.
+        Dialect::Anthropic => (asked.request.header("x-api-key").or(bearer), "x-api-key"),
+    };
+    match given {
+        None => Err(Fault::no_key(place)),
+        Some(given) if given != asked.options.key => Err(Fault::wrong_key()),
+        Some(_) if asked.options.speaks == Dialect::Anthropic => messages::check_version(asked.request),
+        Some(_) => Ok(()),
     }
 }
 
@@ -111,7 +152,7 @@ mod tests {
     use crate::client::{Request, Response, Version, send};
 
     fn vendor() -> Vendor {
-        Vendor::start(Options { key: "the-key".to_owned(), pace: Duration::ZERO })
+        Vendor::start(Options { key: "the-key".to_owned(), ..Options::default() })
     }
 
     fn ask(vendor: &Vendor, request: Request) -> Response {
@@ -262,6 +303,57 @@ mod tests {
         ]);
         let answer = chat(json!({ "messages": messages, "tools": weather_and_time() })).json();
         assert_eq!(answer["choices"][0]["message"]["content"], "The tool answered: \"sunny\".");
+    }
+
+    #[test]
+    fn calls_are_answered_in_full_or_refused() {
+        let check = |messages: Value, param: &str| {
+            check_fault(&chat(json!({ "messages": messages })), 400, Some(param), Some("invalid_value"));
+        };
+        let user = json!({ "role": "user", "content": "Weather in Paris?" });
+        let call = |id: &str| json!({ "id": id, "type": "function", "function": { "name": "a", "arguments": "{}" } });
+        let calls = json!({ "role": "assistant", "tool_calls": [call("call_1"), call("call_2")] });
+        let result = json!({ "role": "tool", "tool_call_id": "call_1", "content": "sunny" });
+        check(json!([user, result]), "messages[1].role");
+        check(json!([user, calls, result]), "messages");
+        check(json!([user, calls, result, user]), "messages[3]");
+    }
+
+    #[test]
+    fn models_that_think_have_rules_of_their_own() {
+        let check = |more: Value, param: &str, code: &str| {
+            check_fault(&chat(more), 400, Some(param), Some(code));
+        };
+        check(json!({ "reasoning_effort": "low" }), "reasoning_effort", "unknown_parameter");
+        check(
+            json!({ "model": "gpt-5-mini", "reasoning_effort": "huge" }),
+            "reasoning_effort",
+            "invalid_value",
+        );
+        check(json!({ "model": "gpt-5-mini", "max_tokens": 9 }), "max_tokens", "invalid_value");
+        check(json!({ "model": "gpt-5-mini", "temperature": 0 }), "temperature", "invalid_value");
+        let hidden = chat(json!({ "model": "gpt-5-mini" })).json();
+        assert!(hidden["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64() > Some(0));
+        assert_eq!(hidden["choices"][0]["message"].get("reasoning_content"), None);
+        let shown = chat(json!({ "model": "deepseek-reasoner" })).json();
+        assert!(shown["choices"][0]["message"]["reasoning_content"].is_string());
+    }
+
+    #[test]
+    fn pictures_are_seen() {
+        let url = json!({ "url": "data:image/png;base64,QUJD" });
+        let content = json!([{ "type": "text", "text": "Look" }, { "type": "image_url", "image_url": url }]);
+        let answer = chat(json!({ "messages": [{ "role": "user", "content": content }] })).json();
+        let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(text.contains("\"Look\" and showed image/png of 3 bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_can_break_off() {
+        let stream = chat(json!({ "model": "mock-breaks-off", "stream": true }));
+        let events = events(&stream);
+        assert_eq!(events.last().unwrap()["error"]["code"], "overloaded");
+        check_fault(&chat(json!({ "model": "mock-breaks-off" })), 503, None, Some("overloaded"));
     }
 
     #[test]

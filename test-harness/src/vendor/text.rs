@@ -49,22 +49,47 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
 
 /// A text that ended where it was told to, and why it did.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ended {
+pub(super) struct Ended<'a> {
     pub(super) text: String,
-    pub(super) reason: &'static str,
+    pub(super) why: Why<'a>,
+}
+
+/// Why a text is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why<'a> {
+    /// There is no more to say.
+    Whole,
+    /// This would have come next.
+    Stop(&'a str),
+    /// It has as many words as it may.
+    Length,
+}
+
+impl Why<'_> {
+    /// As OpenAI says it in chats.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Whole | Self::Stop(_) => "stop",
+            Self::Length => "length",
+        }
+    }
 }
 
 /// Ends a text before the first of the stop sequences, or after so many words.
-pub(super) fn end(text: &str, stops: &[&str], most: Option<u64>) -> Ended {
-    let stop = stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop)).min();
-    let text = &text[..stop.unwrap_or(text.len())];
+pub(super) fn end<'a>(text: &str, stops: &[&'a str], most: Option<u64>) -> Ended<'a> {
+    let found =
+        stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| Some((text.find(stop)?, *stop)));
+    let (text, why) = match found.min_by_key(|(at, _)| *at) {
+        Some((at, stop)) => (&text[..at], Why::Stop(stop)),
+        None => (text, Why::Whole),
+    };
     let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     match pieces_of_words(text).get(most) {
         Some(piece) => {
             let kept = piece.as_ptr() as usize - text.as_ptr() as usize;
-            Ended { text: text[..kept].trim_end().to_owned(), reason: "length" }
+            Ended { text: text[..kept].trim_end().to_owned(), why: Why::Length }
         }
-        None => Ended { text: text.to_owned(), reason: "stop" },
+        None => Ended { text: text.to_owned(), why },
     }
 }
 
@@ -108,16 +133,25 @@ fn pieces_of_words(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Events, each waited for, and the one that ends them all.
-pub(super) fn events(events: Vec<Value>, pace: Duration) -> Answer {
+/// Events with these data, each waited for, and the one that ends them all.
+pub(super) fn events(events: &[Value], pace: Duration) -> Answer {
+    let texts = events.iter().map(|event| format!("data: {event}\n\n"));
+    stream(texts.collect(), pace).chunk("data: [DONE]\n\n")
+}
+
+/// Events that are named as their `type` is, each waited for.
+pub(super) fn named_events(events: &[Value], pace: Duration) -> Answer {
+    let text =
+        |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default());
+    stream(events.iter().map(text).collect(), pace)
+}
+
+fn stream(events: Vec<String>, pace: Duration) -> Answer {
     let head = Answer::new(200)
         .header("content-type", "text/event-stream; charset=utf-8")
         .header("cache-control", "no-cache")
         .content_length(ContentLength::None);
-    let answer = events
-        .into_iter()
-        .fold(head, |answer, event| answer.chunk(Chunk::after(pace, format!("data: {event}\n\n"))));
-    answer.chunk("data: [DONE]\n\n")
+    events.into_iter().fold(head, |answer, event| answer.chunk(Chunk::after(pace, event)))
 }
 
 /// Adds the usage to events as it is published: null in all but one more, which has no choices.
@@ -151,14 +185,14 @@ mod tests {
 
     #[test]
     fn texts_end_where_they_are_told_to() {
-        let check = |stops: &[&str], most, text: &str, reason| {
-            assert_eq!(end("one two three", stops, most), Ended { text: text.to_owned(), reason });
+        let check = |stops: &[&str], most, text: &str, why| {
+            assert_eq!(end("one two three", stops, most), Ended { text: text.to_owned(), why });
         };
-        check(&[], None, "one two three", "stop");
-        check(&["three", "two"], None, "one ", "stop");
-        check(&[""], Some(3), "one two three", "stop");
-        check(&[], Some(2), "one two", "length");
-        check(&["three"], Some(1), "one", "length");
+        check(&[], None, "one two three", Why::Whole);
+        check(&["three", "two"], None, "one ", Why::Stop("two"));
+        check(&[""], Some(3), "one two three", Why::Whole);
+        check(&[], Some(2), "one two", Why::Length);
+        check(&["three"], Some(1), "one", Why::Length);
     }
 
     #[test]

@@ -7,51 +7,66 @@ use super::input::Input;
 use super::text;
 
 /// Schemas nest; beyond this depth a value is null.
-const DEEPEST: usize = 8;
+pub(super) const DEEPEST: usize = 8;
 
 /// A tool of a request.
-struct Tool<'a> {
-    name: &'a str,
-    parameters: &'a Value,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tool<'a> {
+    pub(super) name: &'a str,
+    /// Its schema, or null.
+    pub(super) parameters: &'a Value,
 }
 
 /// A call of a tool.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) id: String,
+    seed: u64,
+    index: usize,
     pub(super) name: String,
     pub(super) arguments: String,
 }
 
 impl Call {
-    /// As it stands in a message.
+    /// Its id, which begins as the ids of its API do.
+    pub(super) fn id(&self, prefix: &str) -> String {
+        format!("{prefix}_{:016x}{}", self.seed, self.index)
+    }
+
+    /// As it stands in a message of a chat.
     pub(super) fn json(&self) -> Value {
         let function = json!({ "name": self.name, "arguments": self.arguments });
-        json!({ "id": self.id, "type": "function", "function": function })
+        json!({ "id": self.id("call"), "type": "function", "function": function })
     }
 }
 
 /// The calls that answer a text: of each tool it mentions, or of the one that must be called.
-pub(super) fn calls(input: &Input, said: &str, seed: u64) -> Result<Vec<Call>, Fault> {
-    let tools = read(input)?;
+pub(super) fn calls(
+    tools: &[Tool<'_>],
+    choice: Choice<'_>,
+    is_parallel: bool,
+    said: &str,
+    seed: u64,
+) -> Vec<Call> {
     let mentioned = || tools.iter().filter(|tool| is_mentioned(tool.name, said));
-    let chosen: Vec<&Tool<'_>> = match choice(input, &tools)? {
+    let chosen: Vec<&Tool<'_>> = match choice {
         Choice::None => Vec::new(),
         Choice::Auto => mentioned().collect(),
         Choice::Required if mentioned().next().is_none() => tools.iter().take(1).collect(),
         Choice::Required => mentioned().collect(),
         Choice::Named(name) => tools.iter().filter(|tool| tool.name == name).collect(),
     };
-    let most = if input.flag("parallel_tool_calls")?.unwrap_or(true) { usize::MAX } else { 1 };
+    let most = if is_parallel { usize::MAX } else { 1 };
     let calls = chosen.into_iter().take(most).enumerate().map(|(index, tool)| Call {
-        id: format!("call_{seed:016x}{index}"),
+        seed,
+        index,
         name: tool.name.to_owned(),
         arguments: sample(tool.parameters, said, DEEPEST).to_string(),
     });
-    Ok(calls.collect())
+    calls.collect()
 }
 
-fn read(input: &Input) -> Result<Vec<Tool<'_>>, Fault> {
+/// The tools of a chat.
+pub(super) fn read(input: &Input) -> Result<Vec<Tool<'_>>, Fault> {
     let tools = input.list("tools")?.unwrap_or_default().iter().enumerate();
     tools
         .map(|(index, tool)| {
@@ -59,30 +74,70 @@ fn read(input: &Input) -> Result<Vec<Tool<'_>>, Fault> {
             if tool["type"] != "function" {
                 return Err(Fault::wrong_value(format!("{at}.type"), "`function`"));
             }
-            let name = tool["function"]["name"].as_str().filter(|name| is_name(name));
-            let name = name.ok_or_else(|| Fault::wrong_value(format!("{at}.function.name"), "a name"))?;
-            let parameters = &tool["function"]["parameters"];
-            if !parameters.is_object() && !parameters.is_null() {
-                return Err(Fault::wrong_type(format!("{at}.function.parameters"), "a JSON schema"));
-            }
-            Ok(Tool { name, parameters })
+            read_function(&format!("{at}.function"), &tool["function"])
         })
         .collect()
 }
 
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
+/// A function as OpenAI publishes it for chats and, without one level, for responses.
+pub(super) fn read_function<'a>(at: &str, function: &'a Value) -> Result<Tool<'a>, Fault> {
+    let name = function["name"].as_str().filter(|name| is_name(name, 64));
+    let name = name.ok_or_else(|| Fault::wrong_value(format!("{at}.name"), "a name"))?;
+    let parameters = &function["parameters"];
+    if !parameters.is_object() && !parameters.is_null() {
+        return Err(Fault::wrong_type(format!("{at}.parameters"), "a JSON schema"));
+    }
+    match &function["strict"] {
+        Value::Null | Value::Bool(false) => {}
+        Value::Bool(true) => check_closed(&format!("{at}.parameters"), parameters, true)?,
+        _ => return Err(Fault::wrong_type(format!("{at}.strict"), "a boolean")),
+    }
+    Ok(Tool { name, parameters })
+}
+
+/// Refuses a schema that cannot be kept to: an object must say that it has no other members, and for OpenAI that it has
+/// all of them: <https://platform.openai.com/docs/guides/structured-outputs>.
+pub(super) fn check_closed(at: &str, schema: &Value, has_all: bool) -> Result<(), Fault> {
+    if let Some(properties) = schema["properties"].as_object() {
+        if schema["additionalProperties"] != false {
+            return Err(Fault::wrong_value(at, "a schema whose `additionalProperties` is false"));
+        }
+        let required = schema["required"].as_array();
+        let is_required =
+            |name: &String| required.is_some_and(|required| required.iter().any(|other| other == name));
+        if has_all && !properties.keys().all(is_required) {
+            return Err(Fault::wrong_value(at, "a schema that has all properties in `required`"));
+        }
+        for (name, schema) in properties {
+            check_closed(&format!("{at}.properties.{name}"), schema, has_all)?;
+        }
+    }
+    match &schema["items"] {
+        Value::Null => Ok(()),
+        items => check_closed(&format!("{at}.items"), items, has_all),
+    }
+}
+
+pub(super) fn is_name(name: &str, longest: usize) -> bool {
+    (1..=longest).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-enum Choice<'a> {
+/// Which tools may, or must, be called.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Choice<'a> {
     None,
     Auto,
     Required,
     Named(&'a str),
 }
 
-fn choice<'a>(input: &'a Input, tools: &[Tool<'_>]) -> Result<Choice<'a>, Fault> {
+/// OpenAI's `tool_choice`; `name` finds the name in the choice of one tool.
+pub(super) fn choice<'a>(
+    input: &'a Input,
+    tools: &[Tool<'_>],
+    name: impl FnOnce(&'a Value) -> &'a Value,
+) -> Result<Choice<'a>, Fault> {
     let Some(choice) = input.value("tool_choice") else { return Ok(Choice::Auto) };
     if tools.is_empty() && choice != "none" {
         return Err(Fault::wrong_value("tool_choice", "absent where there are no `tools`"));
@@ -93,7 +148,7 @@ fn choice<'a>(input: &'a Input, tools: &[Tool<'_>]) -> Result<Choice<'a>, Fault>
         Some("required") => return Ok(Choice::Required),
         _ => {}
     }
-    let name = choice["function"]["name"].as_str().filter(|name| tools.iter().any(|tool| tool.name == *name));
+    let name = name(choice).as_str().filter(|name| tools.iter().any(|tool| tool.name == *name));
     name.map(Choice::Named)
         .ok_or_else(|| Fault::wrong_value("tool_choice", "one of the `tools`, or how to choose"))
 }
@@ -185,9 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn strict_schemas_are_closed() {
+        let check = |schema: Value, has_all, expected: bool| {
+            assert_eq!(check_closed("schema", &schema, has_all).is_ok(), expected, "{schema}");
+        };
+        let city = json!({ "city": { "type": "string" } });
+        check(json!({ "type": "object", "properties": city }), false, false);
+        check(json!({ "type": "object", "properties": city, "additionalProperties": false }), false, true);
+        check(json!({ "type": "object", "properties": city, "additionalProperties": false }), true, false);
+        let closed = json!({ "type": "object", "properties": city, "additionalProperties": false, "required": ["city"] });
+        check(closed, true, true);
+        check(json!({ "type": "array", "items": { "type": "object", "properties": city } }), false, false);
+        check(Value::Null, true, true);
+    }
+
+    #[test]
     fn arguments_in_pieces_make_the_arguments() {
         let arguments = r#"{"city":"São Paulo","days":[1,2]}"#.to_owned();
-        let call = Call { id: String::new(), name: String::new(), arguments };
+        let call = Call { seed: 0, index: 0, name: String::new(), arguments };
         assert!(pieces(&call).len() > 4);
         assert_eq!(pieces(&call).concat(), call.arguments);
     }

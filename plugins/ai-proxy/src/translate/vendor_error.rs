@@ -16,9 +16,14 @@ const PLACES: [&[&str]; 5] = [
     &["error"],
 ];
 
-/// The body of an upstream's error, as the client knows errors.
+/// The body of an upstream's error, as the client knows errors. Programs tell errors apart by their codes, so the
+/// vendor's is kept; its `param` is not, as it names what the client has not said.
 pub(crate) fn body(dialect: Dialect, status: u16, text: &[u8]) -> Vec<u8> {
-    error::body(dialect, status, &status.to_string(), &message(status, text))
+    let object = json::object(text).ok();
+    let error = object.as_ref().and_then(|body| body.get("error")?.object());
+    let code = error.as_ref().and_then(|error| error.get("code")?.as_str());
+    let code = code.filter(|code| !code.is_empty()).unwrap_or_else(|| status.to_string().into());
+    error::body(dialect, status, &code, &message(status, text))
 }
 
 /// The message in the body of an error; the whole body where none is found in it.
@@ -100,6 +105,20 @@ mod tests {
         }
         assert_eq!(message(500, b"[1]"), "[1]");
         assert_eq!(message(503, b" "), "the upstream answered with status 503");
+    }
+
+    #[test]
+    fn the_vendors_code_is_kept() {
+        let check = |text: &str, expected: &str| {
+            let body = body(Dialect::OpenAi, 404, text.as_bytes());
+            let body = String::from_utf8(body).unwrap();
+            assert!(body.contains(&format!(r#""param":null,"code":"{expected}""#)), "{body}");
+        };
+        check(r#"{"error":{"message":"M","param":"model","code":"model_not_found"}}"#, "model_not_found");
+        check(r#"{"error":{"message":"M","code":null}}"#, "404");
+        check(r#"{"error":{"message":"M","code":7}}"#, "404");
+        check(r#"{"error":"M"}"#, "404");
+        check("M", "404");
     }
 
     #[test]
