@@ -19,7 +19,7 @@ use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
 use crate::retry::{Retry, RetrySettings};
-use crate::translate::{Pair, Talk};
+use crate::translate::{Manner, Pair, Talk};
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
@@ -325,6 +325,14 @@ impl ActiveProvider {
     /// How this API wants its key.
     pub(crate) fn auth(&self, api: Option<Api>) -> Auth {
         api.map_or(self.profile.auth, |api| self.provider.auth(api))
+    }
+
+    /// How chats that come in another API's form are put.
+    pub(crate) fn manner(&self) -> Manner {
+        let manner = self.provider.manner();
+        // There must not be two limits, and the configuration's has this name.
+        let limit = Manner::OPENAI.limit;
+        if self.custom_settings.sets(limit) { Manner { limit, ..manner } } else { manner }
     }
 
     /// How a request for this API is carried over another one, if the vendor lacks it and has the other.

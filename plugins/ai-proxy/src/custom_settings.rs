@@ -118,6 +118,11 @@ impl CustomSettings {
         self.batches.is_empty()
     }
 
+    /// Whether a member of the body has a setting.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        self.batches.iter().flatten().any(|setting| matches!(setting.path.as_slice(), [only] if only == name))
+    }
+
     fn add(&mut self, setting: Setting) {
         let meets = |other: &Setting| other.path.first() == setting.path.first();
         match self.batches.last_mut().filter(|batch| !batch.iter().any(meets)) {

@@ -453,7 +453,7 @@ impl AiProxy {
         let created = cx.env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let stamp = Stamp { created, seed: cx.env.random() };
         let mut carried = Box::new(Carried::new(pair, stamp));
-        let chat = carried.chat_of(body, active.profile.manner)?;
+        let chat = carried.chat_of(body, active.manner())?;
         let flow = self.fit(cx, active, Api::ChatCompletions, chat.as_deref().unwrap_or(body))?;
         self.carried = Some(carried);
         Ok(match (flow, chat) {

@@ -5,6 +5,7 @@ use common::llm::api::Api;
 
 use super::custom_url::{CustomUrl, rebased};
 use super::{Auth, Endpoint, Others, Profile, Provider, Query, openai};
+use crate::translate::Manner;
 
 pub(super) static PROFILE: Profile = Profile {
     auth: Auth::Header("api-key"),
@@ -103,4 +104,15 @@ impl Provider for Azure {
         }
         Ok(endpoint)
     }
+
+    fn manner(&self) -> Manner {
+        let version =
+            self.azure_service_url.split(['?', '&']).find_map(|pair| pair.strip_prefix("api-version="));
+        // Versions are dates, with a word behind some; without one it is the newest API.
+        let knows_limit = version.is_none_or(|version| version >= LIMIT_SINCE);
+        Manner { limit: if knows_limit { Manner::LIMIT } else { Manner::OPENAI.limit }, ..Manner::OPENAI }
+    }
 }
+
+/// <https://learn.microsoft.com/azure/ai-services/openai/whats-new>
+const LIMIT_SINCE: &str = "2024-09-01";

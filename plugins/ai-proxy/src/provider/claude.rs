@@ -32,7 +32,7 @@ pub(super) static PROFILE: Profile = Profile {
 
 common::settings! {
     struct Claude {
-        /// Sent as `anthropic-version`; without it that is `2023-06-01`.
+        /// Sent as `anthropic-version`; without it that is the client's, or else `2023-06-01`.
         claude_version: String,
         /// The same, by another name.
         api_version: String,
@@ -47,6 +47,11 @@ impl Provider for Claude {
     fn edit_head(&self, head: &mut Head) {
         let versions = [&self.claude_version, &self.api_version];
         let version = versions.into_iter().map(|version| version.trim()).find(|version| !version.is_empty());
-        head.set("anthropic-version", version.unwrap_or(VERSION));
+        match version {
+            Some(version) => head.set("anthropic-version", version),
+            // A client that speaks this very API knows which version of it.
+            None if head.has("anthropic-version") => {}
+            None => head.set("anthropic-version", VERSION),
+        }
     }
 }

@@ -95,6 +95,11 @@ pub(crate) trait Provider {
         self.profile().auth
     }
 
+    /// How chats that come in another API's form are put.
+    fn manner(&self) -> Manner {
+        self.profile().manner
+    }
+
     /// Headers of the vendor's own, beside the one with the key.
     fn edit_head(&self, _head: &mut Head) {}
 

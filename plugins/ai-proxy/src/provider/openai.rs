@@ -7,6 +7,7 @@ use common::llm::api::Api;
 
 use super::response_format::ResponseFormat;
 use super::{Endpoint, Keyless, Others, Profile, Provider, custom_url};
+use crate::translate::Manner;
 
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::ClientKey,
@@ -100,6 +101,11 @@ impl Provider for OpenAi {
             return Ok(PROFILE.endpoint());
         }
         custom_url::endpoint(&self.openai_custom_url, "openaiCustomUrl", NAMED, &PROFILE, node, section)
+    }
+
+    fn manner(&self) -> Manner {
+        let limit = if self.openai_custom_url.is_empty() { Manner::LIMIT } else { Manner::OPENAI.limit };
+        Manner { limit, ..Manner::OPENAI }
     }
 
     /// What OpenAI itself has no notion of goes as it came.

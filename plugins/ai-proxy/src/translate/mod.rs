@@ -168,6 +168,8 @@ pub(crate) struct Manner {
     pub(crate) thinking: Thinking,
     /// A message of the system's that stands among the others is refused.
     pub(crate) system_first: bool,
+    /// The member that limits an answer.
+    pub(crate) limit: &'static str,
 }
 
 /// How a vendor is told to think.
@@ -200,8 +202,12 @@ impl Thinking {
 }
 
 impl Manner {
-    /// OpenAI's own.
-    pub(crate) const OPENAI: Self = Self { thinking: Thinking::Effort, system_first: false };
+    /// That of whoever is compatible with OpenAI.
+    pub(crate) const OPENAI: Self =
+        Self { thinking: Thinking::Effort, system_first: false, limit: "max_tokens" };
+    /// OpenAI's own models that think refuse the older name of the limit, and all of them know the newer one:
+    /// <https://platform.openai.com/docs/api-reference/chat/create#chat_create-max_completion_tokens>.
+    pub(crate) const LIMIT: &str = "max_completion_tokens";
 }
 
 /// The two halves of a streamed answer's way, where there is something to be done.

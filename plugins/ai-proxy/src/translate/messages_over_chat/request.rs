@@ -9,10 +9,11 @@ use crate::translate::place::Place;
 use crate::translate::{Dropped, Manner, Thinking};
 
 /// Members that mean the same in both.
-const SAME: [&str; 5] = ["model", "max_tokens", "temperature", "top_p", "stream"];
+const SAME: [&str; 4] = ["model", "temperature", "top_p", "stream"];
 /// Members that become something else.
-const MAPPED: [&str; 8] = [
+const MAPPED: [&str; 9] = [
     "messages",
+    "max_tokens",
     "system",
     "stop_sequences",
     "thinking",
@@ -41,6 +42,9 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
         if let Some(value) = member(&body, name) {
             chat.raw(name, value.text());
         }
+    }
+    if let Some(limit) = member(&body, "max_tokens") {
+        chat.raw(manner.limit, limit.text());
     }
     let is_empty = |list: &Raw<'_>| list.elements().is_some_and(|list| list.is_empty());
     if let Some(stops) = member(&body, "stop_sequences").filter(|stops| !is_empty(stops)) {

@@ -64,9 +64,8 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
             chat.raw(name, value.text());
         }
     }
-    // The older name: OpenAI alone refuses it, for models that are reached as they are there.
     if let Some(limit) = member(&body, "max_output_tokens") {
-        chat.raw("max_tokens", limit.text());
+        chat.raw(manner.limit, limit.text());
     }
     write_reasoning(&body, manner.thinking, dropped, &mut chat)?;
     write_text(&body, dropped, &mut chat)?;
