@@ -8,12 +8,12 @@ use ai_proxy::AiProxy;
 use common::testkit::{Script, Worker};
 
 /// The folder of a pair of APIs.
-pub fn folder(pair: &str) -> PathBuf {
+pub(crate) fn folder(pair: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(pair)
 }
 
 /// The names of a pair's streams, in order.
-pub fn streams(pair: &str) -> Vec<String> {
+pub(crate) fn streams(pair: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder(pair)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names
@@ -25,7 +25,7 @@ pub fn streams(pair: &str) -> Vec<String> {
 
 /// Plays a stream whole, byte by byte and in any two pieces. `script` is the request and its answer in these pieces.
 /// Gives what the client gets.
-pub fn play_cuts(
+pub(crate) fn play_cuts(
     (pair, name, kept): (&str, &str, &str),
     config: &str,
     script: impl Fn(Vec<Vec<u8>>) -> Script,
