@@ -206,7 +206,7 @@ fn claude_is_reached_in_its_own_api() {
     ] {
         assert_eq!(path(asked), Some((expected.to_owned(), mapped.clone())), "{asked}");
     }
-    assert_eq!(path("/v1/chat/completions"), None, "a chat is refused");
+    assert_eq!(path("/v1/chat/completions"), None, "this is no chat");
     let models =
         play(&config, Script::request("GET", "/v1/models?limit=2").answered(200, &JSON, [b"{}".to_vec()]));
     assert_eq!(models.sent().header(":path").as_deref(), Some("/v1/models?limit=2"));

@@ -5,8 +5,9 @@ use serde::de::{Deserialize, Deserializer};
 
 use super::is_blank;
 
-/// Where vendors put it; the first that has text counts.
-pub(super) const NAMES: [&str; 2] = ["reasoning_content", "reasoning"];
+/// Where it is: vendors put its text into one of the first two, and the first that has any counts; what is to be sent
+/// again stands in the last.
+pub(super) const NAMES: [&str; 3] = ["reasoning_content", "reasoning", "thinking_blocks"];
 
 pub(super) const OPEN: &[u8] = b"<think>";
 /// As it stands inside a JSON string.
@@ -107,6 +108,7 @@ mod tests {
         check(r#"{"reasoning":"b"}"#, "b");
         check(r#"{"reasoning_content":"","reasoning":"b"}"#, "b");
         check(r#"{"reasoning_content":null,"reasoning":{"effort":"high"}}"#, "");
+        check(r#"{"thinking_blocks":[{"thinking":"a"}],"reasoning":"b"}"#, "b");
     }
 
     #[test]

@@ -2,17 +2,21 @@
 //! [Messages](https://docs.anthropic.com/en/api/messages).
 //!
 //! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
+//!
+//! Anthropic wants to see again what a model thought before it called tools, signed as it was sent. So an answer
+//! carries those blocks beside their text, as `thinking_blocks`, and a message that brings them back has them first.
 
-mod messages;
+mod calls;
+mod conversation;
 mod request;
+mod source;
 mod stream;
-mod thinking;
 mod tools;
 
 use common::http::{Fault, Head};
-use common::json::{self, ArrayWriter, JsonError, Object, ObjectWriter, Raw};
+use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
 
-use super::read::{escaped, is_of, member, string};
+use super::read::{escaped, is_blank, member, string};
 use super::{Back, Dropped, Stamp, VendorStream};
 use crate::body;
 
@@ -31,18 +35,7 @@ pub(crate) fn request(
     let chat = body::object(text)?;
     let mut out = Vec::with_capacity(text.len() + 256);
     let names_files = request::write(&chat, &mut out, dropped)?;
-    let options = member(&chat, "stream_options").and_then(|options| options.object());
-    let usage = options.and_then(|options| options.get("include_usage")?.as_bool());
-    Ok((
-        out,
-        Box::new(Completion {
-            stamp,
-            model: string(chat.get("model")).to_vec(),
-            has_functions: member(&chat, "functions").is_some() && member(&chat, "tools").is_none(),
-            hides_usage: usage == Some(false),
-            names_files,
-        }),
-    ))
+    Ok((out, Box::new(Completion { names_files, ..Completion::of(&chat, stamp) })))
 }
 
 /// The vendor's side: what the chat says about its answer.
@@ -53,55 +46,82 @@ struct Completion {
     model: Vec<u8>,
     /// The chat has functions as they were before there were tools: one is called at most, and without an id.
     has_functions: bool,
-    /// A stream is to say nothing of usage.
-    hides_usage: bool,
+    /// Usage is to stand at the end of a stream.
+    wants_usage: bool,
     /// The request names files that were uploaded before.
     names_files: bool,
 }
 
 impl Completion {
+    fn of(chat: &Object<'_>, stamp: Stamp) -> Self {
+        let options = member(chat, "stream_options").and_then(|options| options.object());
+        let usage = options.and_then(|options| options.get("include_usage")?.as_bool());
+        Self {
+            stamp,
+            model: string(chat.get("model")).to_vec(),
+            has_functions: member(chat, "functions").is_some() && member(chat, "tools").is_none(),
+            wants_usage: usage != Some(false),
+            names_files: false,
+        }
+    }
+
     /// Writes the members that a completion and each of its chunks begin with.
     fn write_head(&self, message: Option<&Object<'_>>, kind: &str, answer: &mut ObjectWriter<'_>) {
-        let text = |name: &str| message.filter(|it| escaped(it, name).is_some()).and_then(|it| it.get(name));
-        match text("id") {
+        let id = message.and_then(|message| message.get("id"));
+        match id.filter(|id| id.kind() == Kind::String && !is_blank(*id)) {
             Some(id) => answer.raw("id", id.text()),
             None => answer.text("id", &format!("chatcmpl-{:016x}", self.stamp.seed)),
         }
         answer.text("object", kind);
         answer.raw("created", self.stamp.created.to_string().as_bytes());
-        answer.raw("model", text("model").map_or(&self.model, |model| model.text()));
+        answer.raw("model", &self.model);
         let usage = message.and_then(|message| message.get("usage")?.object());
         if let Some(tier) = usage.and_then(|usage| member(&usage, "service_tier")) {
             answer.raw("service_tier", tier.text());
         }
     }
+
+    /// Why the model stopped, in OpenAI's words.
+    fn finish_reason(&self, reason: Option<Raw<'_>>) -> &'static str {
+        match reason.and_then(|reason| reason.as_str()).as_deref() {
+            Some("tool_use") if self.has_functions => "function_call",
+            Some("tool_use") => "tool_calls",
+            Some("max_tokens" | "model_context_window_exceeded") => "length",
+            Some("refusal") => "content_filter",
+            _ => "stop",
+        }
+    }
 }
 
 impl Back for Completion {
-    fn answer(&self, body: &[u8]) -> Result<Vec<u8>, JsonError> {
-        let message = json::object(body)?;
-        let mut out = Vec::with_capacity(body.len() + 256);
-        let content = member(&message, "content").and_then(|content| content.elements());
-        let Some(content) = content.filter(|_| member(&message, "error").is_none()) else {
-            Failure::of(&message).write(&mut out);
-            return Ok(out);
+    fn answer(&self, text: &[u8]) -> Result<Vec<u8>, JsonError> {
+        let message = json::object(text)?;
+        if message.get("error").is_some_and(|error| !is_blank(error)) {
+            return Ok(text.to_vec());
+        }
+        let Some(blocks) = message.get("content").and_then(|content| content.elements()) else {
+            return Ok(br#"{"error":{"message":"the upstream's answer is no message"}}"#.to_vec());
         };
+        let blocks: Vec<_> = blocks.iter().filter_map(|block| Some((*block, block.object()?))).collect();
+        let mut out = Vec::with_capacity(text.len() + 256);
         let mut answer = ObjectWriter::open(&mut out);
         self.write_head(Some(&message), "chat.completion", &mut answer);
         let mut choices = ArrayWriter::open(answer.member("choices"));
         let mut choice = ObjectWriter::open(choices.element());
         choice.raw("index", b"0");
-        let blocks: Vec<Object<'_>> = content.iter().filter_map(|block| block.object()).collect();
-        let calls = self.write_message(&blocks, choice.member("message"));
-        let reason = message.get("stop_reason").and_then(|reason| reason.as_str());
-        choice.text("finish_reason", self.finish_reason(reason.as_deref(), calls));
+        Said::of(&blocks).write(self.has_functions, choice.member("message"));
+        choice.text("finish_reason", self.finish_reason(message.get("stop_reason")));
         choice.raw("logprobs", b"null");
         choice.close();
         choices.close();
-        let usage = message.get("usage").and_then(|usage| usage.object());
-        usage
-            .map_or_else(Usage::default, |usage| Usage::default().updated(&usage))
-            .write(answer.member("usage"));
+        match message.get("usage").and_then(|usage| usage.object()) {
+            Some(usage) => {
+                let mut counts = Usage::default();
+                counts.take(&usage);
+                counts.write(answer.member("usage"));
+            }
+            None => answer.raw("usage", b"null"),
+        }
         answer.close();
         Ok(out)
     }
@@ -122,113 +142,128 @@ impl Back for Completion {
     }
 }
 
-impl Completion {
-    /// Says whether tools are called.
-    fn write_message(&self, blocks: &[Object<'_>], out: &mut Vec<u8>) -> bool {
-        let of = |kind: &'static str| blocks.iter().filter(move |block| is_of(block, "type", kind));
-        let texts: Vec<&[u8]> = of("text").filter_map(|block| escaped(block, "text")).collect();
-        let thoughts: Vec<&[u8]> = of("thinking").filter_map(|block| escaped(block, "thinking")).collect();
-        let calls: Vec<&Object<'_>> = of("tool_use").collect();
+/// What a model said, in pieces as they stand inside their quotes. What it did at the vendor's, and what came of
+/// that, has no place in a chat.
+#[derive(Default)]
+struct Said<'a> {
+    texts: Vec<&'a [u8]>,
+    thoughts: Vec<&'a [u8]>,
+    /// Blocks of thinking that can be sent again.
+    signed: Vec<&'a [u8]>,
+    calls: Vec<Call<'a>>,
+}
+
+impl<'a> Said<'a> {
+    fn of(blocks: &[(Raw<'a>, Object<'a>)]) -> Self {
+        let mut said = Self::default();
+        for (raw, block) in blocks {
+            let kind = block.get("type").and_then(|kind| kind.as_str());
+            match kind.as_deref() {
+                Some("text") => said.texts.extend(escaped(block, "text")),
+                Some("thinking") => {
+                    said.thoughts.extend(escaped(block, "thinking"));
+                    let is_signed = escaped(block, "signature").is_some();
+                    said.signed.extend(is_signed.then_some(raw.text()));
+                }
+                Some("redacted_thinking") => said.signed.push(raw.text()),
+                Some("tool_use") => said.calls.extend(Call::of(block)),
+                _ => {}
+            }
+        }
+        said
+    }
+
+    fn write(&self, has_functions: bool, out: &mut Vec<u8>) {
         let mut message = ObjectWriter::open(out);
         message.raw("role", br#""assistant""#);
-        if texts.is_empty() && !calls.is_empty() {
+        if self.texts.is_empty() && !self.calls.is_empty() {
             message.raw("content", b"null");
         } else {
-            message.pieces("content", texts);
+            message.pieces("content", self.texts.iter().copied());
         }
-        if !thoughts.is_empty() {
-            message.pieces("reasoning_content", thoughts);
+        if !self.thoughts.is_empty() {
+            message.pieces("reasoning_content", self.thoughts.iter().copied());
         }
-        let kept = thinking::is_kept;
-        if blocks.iter().any(kept) {
-            let mut list = ArrayWriter::open(message.member(thinking::BLOCKS));
-            blocks
-                .iter()
-                .filter(|block| kept(block))
-                .for_each(|block| thinking::write(block, list.element()));
+        if !self.signed.is_empty() {
+            let mut list = ArrayWriter::open(message.member("thinking_blocks"));
+            self.signed.iter().for_each(|block| list.element().extend_from_slice(block));
             list.close();
         }
-        match calls.first() {
+        match self.calls.first() {
             None => {}
-            Some(call) if self.has_functions => {
-                write_function(string(call.get("name")), &input(call), message.member("function_call"));
-            }
+            Some(call) if has_functions => call.write_function(message.member("function_call")),
             Some(_) => {
                 let mut list = ArrayWriter::open(message.member("tool_calls"));
-                for (index, call) in calls.iter().enumerate() {
-                    write_call(index, call, &input(call), list.element());
+                for (index, call) in self.calls.iter().enumerate() {
+                    let mut written = ObjectWriter::open(list.element());
+                    written.raw("index", index.to_string().as_bytes());
+                    written.raw("id", call.id);
+                    written.raw("type", br#""function""#);
+                    call.write_function(written.member("function"));
+                    written.close();
                 }
                 list.close();
             }
         }
         message.close();
-        !calls.is_empty()
-    }
-
-    /// Why a message ended, in OpenAI's words: <https://docs.anthropic.com/en/api/handling-stop-reasons>.
-    fn finish_reason(&self, reason: Option<&str>, calls_tools: bool) -> &'static str {
-        match reason {
-            Some("max_tokens" | "model_context_window_exceeded") => "length",
-            Some("refusal") => "content_filter",
-            Some("tool_use") if self.has_functions => "function_call",
-            Some("tool_use") => "tool_calls",
-            None if calls_tools => "tool_calls",
-            _ => "stop",
-        }
     }
 }
 
-/// What a tool is called with, as the text of its JSON.
-fn input(call: &Object<'_>) -> Vec<u8> {
-    let input = member(call, "input").and_then(|input| std::str::from_utf8(input.text()).ok());
-    json::string(input.unwrap_or("{}"))
+/// A call of one of the client's tools. All are JSON.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    id: &'a [u8],
+    name: &'a [u8],
+    /// An object; `None`: there is none, or nothing is in it.
+    input: Option<&'a [u8]>,
 }
 
-/// Writes a call with this text of arguments.
-fn write_call(index: usize, call: &Object<'_>, arguments: &[u8], out: &mut Vec<u8>) {
-    let mut written = ObjectWriter::open(out);
-    written.raw("index", index.to_string().as_bytes());
-    written.raw("id", string(call.get("id")));
-    written.raw("type", br#""function""#);
-    write_function(string(call.get("name")), arguments, written.member("function"));
-    written.close();
+impl<'a> Call<'a> {
+    /// The call that a block is. What has no name cannot be called.
+    fn of(block: &Object<'a>) -> Option<Self> {
+        let name = block.get("name").filter(|name| name.kind() == Kind::String)?.text();
+        let input = block.get("input").filter(|input| input.kind() == Kind::Object && !is_blank(*input));
+        Some(Self { id: string(block.get("id")), name, input: input.map(|input| input.text()) })
+    }
+
+    fn write_function(&self, out: &mut Vec<u8>) {
+        let mut function = ObjectWriter::open(out);
+        function.raw("name", self.name);
+        let input = self.input.unwrap_or(b"{}");
+        function.text("arguments", std::str::from_utf8(input).unwrap_or("{}"));
+        function.close();
+    }
 }
 
-fn write_function(name: &[u8], arguments: &[u8], out: &mut Vec<u8>) {
-    let mut function = ObjectWriter::open(out);
-    function.raw("name", name);
-    function.raw("arguments", arguments);
-    function.close();
-}
-
-/// Tokens, counted as OpenAI does: input that was read from or written to a cache is input too.
+/// Tokens. Anthropic counts input that was written to a cache, or read from one, for itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Usage {
     input: u64,
-    cache_read: u64,
-    cache_written: u64,
+    read: u64,
+    written: u64,
     output: u64,
     thinking: u64,
 }
 
 impl Usage {
-    /// The counters that are there are all of their tokens, not more of them.
-    fn updated(self, usage: &Object<'_>) -> Self {
-        let count =
-            |name: &str, before: u64| usage.get(name).and_then(|count| count.as_u64()).unwrap_or(before);
+    /// Takes the counts that are there. Later ones are not what has been added, but all there is.
+    fn take(&mut self, usage: &Object<'_>) {
+        for (count, name) in [
+            (&mut self.input, "input_tokens"),
+            (&mut self.read, "cache_read_input_tokens"),
+            (&mut self.written, "cache_creation_input_tokens"),
+            (&mut self.output, "output_tokens"),
+        ] {
+            *count = usage.get(name).and_then(|count| count.as_u64()).unwrap_or(*count);
+        }
         let details = usage.get("output_tokens_details").and_then(|details| details.object());
         let thinking = details.and_then(|details| details.get("thinking_tokens")?.as_u64());
-        Self {
-            input: count("input_tokens", self.input),
-            cache_read: count("cache_read_input_tokens", self.cache_read),
-            cache_written: count("cache_creation_input_tokens", self.cache_written),
-            output: count("output_tokens", self.output),
-            thinking: thinking.unwrap_or(self.thinking),
-        }
+        self.thinking = thinking.unwrap_or(self.thinking);
     }
 
+    /// Writes them as OpenAI counts.
     fn write(self, out: &mut Vec<u8>) {
-        let prompt = self.input.saturating_add(self.cache_read).saturating_add(self.cache_written);
+        let prompt = self.input.saturating_add(self.read).saturating_add(self.written);
         let mut usage = ObjectWriter::open(out);
         for (name, count) in [
             ("prompt_tokens", prompt),
@@ -237,46 +272,16 @@ impl Usage {
         ] {
             usage.raw(name, count.to_string().as_bytes());
         }
-        for (details, name, count) in [
-            ("prompt_tokens_details", "cached_tokens", self.cache_read),
+        for (name, detail, count) in [
+            ("prompt_tokens_details", "cached_tokens", self.read),
             ("completion_tokens_details", "reasoning_tokens", self.thinking),
         ] {
             if count > 0 {
-                let mut inner = ObjectWriter::open(usage.member(details));
-                inner.raw(name, count.to_string().as_bytes());
-                inner.close();
+                let mut details = ObjectWriter::open(usage.member(name));
+                details.raw(detail, count.to_string().as_bytes());
+                details.close();
             }
         }
         usage.close();
-    }
-}
-
-/// An error of the vendor's, in an answer or a stream.
-struct Failure<'a>(Option<Raw<'a>>);
-
-impl<'a> Failure<'a> {
-    fn of(body: &Object<'a>) -> Self {
-        Self(member(body, "error"))
-    }
-
-    /// Writes it as chats have it.
-    fn write(&self, out: &mut Vec<u8>) {
-        let error = self.0.and_then(|error| error.object());
-        let text =
-            |name: &str| error.as_ref().filter(|it| escaped(it, name).is_some()).and_then(|it| it.get(name));
-        let mut body = ObjectWriter::open(out);
-        let mut written = ObjectWriter::open(body.member("error"));
-        match text("message") {
-            Some(message) => written.raw("message", message.text()),
-            None => written.text("message", "the upstream failed"),
-        }
-        match text("type") {
-            Some(kind) => written.raw("type", kind.text()),
-            None => written.text("type", "api_error"),
-        }
-        written.raw("param", b"null");
-        written.raw("code", b"null");
-        written.close();
-        body.close();
     }
 }

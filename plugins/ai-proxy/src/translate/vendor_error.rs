@@ -1,6 +1,6 @@
 //! What a vendor's error says, wherever it says it.
 
-use common::json::{self, Object};
+use common::json::{self, Object, ObjectWriter};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -16,14 +16,36 @@ const PLACES: [&[&str]; 5] = [
     &["error"],
 ];
 
+/// No type of an error that a vendor publishes is longer.
+const MAX_KIND: usize = 64;
+
 /// The body of an upstream's error, as the client knows errors. Programs tell errors apart by their codes, so the
-/// vendor's is kept; its `param` is not, as it names what the client has not said.
+/// vendor's is kept, and its type where the client's dialect leaves that open; its `param` is not, as it names what the
+/// client has not said.
 pub(crate) fn body(dialect: Dialect, status: u16, text: &[u8]) -> Vec<u8> {
     let object = json::object(text).ok();
     let error = object.as_ref().and_then(|body| body.get("error")?.object());
-    let code = error.as_ref().and_then(|error| error.get("code")?.as_str());
-    let code = code.filter(|code| !code.is_empty()).unwrap_or_else(|| status.to_string().into());
-    error::body(dialect, status, &code, &message(status, text))
+    let word = |name: &str| error.as_ref().and_then(|error| error.get(name)?.as_str());
+    let code = word("code").filter(|code| !code.is_empty()).unwrap_or_else(|| status.to_string().into());
+    let message = message(status, text);
+    let kind = word("type").filter(|kind| dialect == Dialect::OpenAi && is_type(kind));
+    let Some(kind) = kind else { return error::body(dialect, status, &code, &message) };
+    let mut out = Vec::with_capacity(message.len() + 96);
+    let mut body = ObjectWriter::open(&mut out);
+    let mut written = ObjectWriter::open(body.member("error"));
+    written.text("message", &message);
+    written.text("type", &kind);
+    written.raw("param", b"null");
+    written.text("code", &code);
+    written.close();
+    body.close();
+    out
+}
+
+/// Whether this could be the type of an error.
+fn is_type(kind: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    !kind.is_empty() && kind.len() <= MAX_KIND && kind.bytes().all(is_plain)
 }
 
 /// The message in the body of an error; the whole body where none is found in it.
@@ -105,6 +127,23 @@ mod tests {
         }
         assert_eq!(message(500, b"[1]"), "[1]");
         assert_eq!(message(503, b" "), "the upstream answered with status 503");
+    }
+
+    #[test]
+    fn the_type_is_the_vendors_where_the_client_takes_any() {
+        let check = |dialect, body: &str, expected: &str| {
+            assert_eq!(String::from_utf8(super::body(dialect, 529, body.as_bytes())).unwrap(), expected);
+        };
+        let busy = r#"{"type":"error","error":{"type":"overloaded_error","message":"\"busy\""}}"#;
+        let expected =
+            r#"{"error":{"message":"\"busy\"","type":"overloaded_error","param":null,"code":"529"}}"#;
+        check(Dialect::OpenAi, busy, expected);
+        let expected = r#"{"type":"error","error":{"type":"overloaded_error","message":"M"}}"#;
+        check(Dialect::Anthropic, r#"{"error":{"type":"x","message":"M"}}"#, expected);
+        let expected = r#"{"error":{"message":"M","type":"server_error","param":null,"code":"529"}}"#;
+        for kind in ["null", "7", "\"\"", "\"a b\"", &format!("\"{}\"", "k".repeat(65))] {
+            check(Dialect::OpenAi, &format!(r#"{{"error":{{"type":{kind},"message":"M"}}}}"#), expected);
+        }
     }
 
     #[test]

@@ -1,159 +1,397 @@
 //! A request for a chat, as a request for a message.
 
 use common::http::Fault;
-use common::json::{ArrayWriter, Object, ObjectWriter, Raw};
+use common::json::{self, Kind, Object, ObjectWriter, Patch, Raw};
 
-use super::messages::Conversation;
-use super::thinking::{self, Thinking};
+use super::conversation::Conversation;
 use super::tools;
 use crate::translate::Dropped;
-use crate::translate::read::{inner, is_blank, is_of, member, misfit, name_rest, refuse_audio};
+use crate::translate::read::{is_blank, is_of, member, misfit, name_rest, refuse_audio};
 
-/// Members that find a place, or that nothing has to be said of. All others have none.
-const PUT: [&str; 26] = [
+/// Members that are put in another way, or that nothing has to be said of. All others have no place.
+const PUT: [&str; 27] = [
     "model",
     "messages",
-    "stream",
-    "stream_options",
     "max_tokens",
     "max_completion_tokens",
+    "stream",
+    "stream_options",
+    "stop",
     "temperature",
     "top_p",
     "top_k",
-    "stop",
-    "response_format",
+    "thinking",
     "reasoning_effort",
     "reasoning_max_tokens",
     "reasoning",
-    "thinking",
+    "output_config",
+    "cache_control",
+    "response_format",
     "tools",
     "tool_choice",
     "parallel_tool_calls",
     "functions",
     "function_call",
+    "web_search_options",
     "user",
     "safety_identifier",
     "modalities",
     "audio",
-    "logprobs",
-    "cache_control",
 ];
 
-/// Writes the request for a message. Says whether it names files that were uploaded.
+/// Anthropic has to be told how much it may say; OpenAI's chats need not.
+const MAX_TOKENS: u64 = 4096;
+
+/// The least that Anthropic takes for thinking, and what it has to leave of all that may be said:
+/// <https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>.
+const LEAST_BUDGET: u64 = 1024;
+
+/// What thinking leaves to be chosen from, at the least.
+const LEAST_TOP_P: f64 = 0.95;
+
+/// Writes the request for a message. Says whether it names files that were uploaded before.
 ///
 /// # Errors
 /// The messages are none, or something is asked for that no message can give.
 pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) -> Result<bool, Fault> {
     refuse_audio(chat)?;
-    let limit = ["max_completion_tokens", "max_tokens"]
-        .into_iter()
-        .find_map(|name| member(chat, name).and_then(|limit| limit.as_u64()).filter(|limit| *limit > 0));
-    let thinking = Thinking::of(chat, limit, dropped);
+    let conversation = Conversation::of(chat)?;
     let mut request = ObjectWriter::open(out);
-    if let Some(model) = member(chat, "model") {
-        request.raw("model", model.text());
+    request.raw("model", text("model", chat.get("model"))?.text());
+    let thinking = Thinking::of(chat, &conversation, dropped)?;
+    request.raw("max_tokens", thinking.max_tokens.to_string().as_bytes());
+    match thinking.told {
+        Told::Nothing | Told::Left => {}
+        Told::Verbatim { thinking, .. } => request.raw("thinking", thinking.text()),
+        Told::Budget(budget) => {
+            let mut thinking = ObjectWriter::open(request.member("thinking"));
+            thinking.raw("type", br#""enabled""#);
+            thinking.raw("budget_tokens", budget.to_string().as_bytes());
+            thinking.close();
+        }
     }
-    request.raw("max_tokens", limit.unwrap_or_else(|| thinking.limit()).to_string().as_bytes());
-    let mut conversation = Conversation::default();
-    conversation.read(chat, dropped)?;
-    conversation.write_system(&mut request);
-    conversation.write_messages(&mut request);
-    if let Some(stream) = member(chat, "stream") {
+    write_sampling(chat, thinking.is_on(), &mut request, dropped)?;
+    write_stops(chat, &mut request, dropped)?;
+    if let Some(stream) = member(chat, "stream").filter(|stream| stream.as_bool() != Some(false)) {
         request.raw("stream", stream.text());
     }
-    write_sampling(chat, thinking.is_on(), &mut request, dropped);
-    write_stops(chat, &mut request)?;
-    thinking.write(&mut request);
-    tools::write(chat, thinking.is_on(), &mut request, dropped)?;
-    write_format(chat, &mut request, dropped)?;
-    write_user(chat, &mut request);
+    write_user(chat, &mut request, dropped)?;
+    write_output(chat, &mut request, dropped)?;
     if let Some(control) = member(chat, "cache_control") {
         request.raw("cache_control", control.text());
     }
+    tools::write(chat, thinking.is_on(), &mut request, dropped)?;
+    let names_files = conversation.write(thinking.may_be_sent_again(), &mut request, dropped)?;
     request.close();
-    if member(chat, "logprobs").is_some_and(|asked| asked.as_bool() == Some(true)) {
-        dropped.name("logprobs");
-    }
-    name_rest(chat, "", |name| PUT.contains(&name), dropped);
-    Ok(conversation.names_files)
+    name_others(chat, dropped);
+    Ok(names_files)
 }
 
-fn write_sampling(chat: &Object<'_>, thinks: bool, request: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
-    if let Some(temperature) = member(chat, "temperature") {
-        match temperature.as_f64() {
-            // A model that thinks takes no other.
-            Some(value) if thinks && value < 1.0 => dropped.name("temperature"),
-            // OpenAI's goes up to two, and Anthropic's to one.
-            Some(value) if value > 1.0 => request.raw("temperature", b"1"),
-            _ => request.raw("temperature", temperature.text()),
-        }
-    }
-    if let Some(share) = thinking::top_p(chat, thinks) {
-        request.raw("top_p", share);
-    }
-    if let Some(count) = member(chat, "top_k") {
-        if thinks {
-            dropped.name("top_k");
-        } else {
-            request.raw("top_k", count.text());
-        }
-    }
+/// A value that has to be a text.
+pub(super) fn text<'a>(place: &str, value: Option<Raw<'a>>) -> Result<Raw<'a>, Fault> {
+    value.filter(|value| value.kind() == Kind::String).ok_or_else(|| misfit(place, "a text"))
 }
 
-/// Anthropic refuses an end that is nothing but space.
-fn write_stops(chat: &Object<'_>, request: &mut ObjectWriter<'_>) -> Result<(), Fault> {
-    let Some(stop) = member(chat, "stop") else { return Ok(()) };
-    let is_text = |stop: &Raw<'_>| stop.as_str().is_some_and(|text| !text.trim().is_empty());
-    let stops = match stop.elements() {
-        Some(stops) if stops.iter().all(|stop| stop.as_str().is_some()) => stops,
-        None if stop.as_str().is_some() => vec![stop],
-        _ => return Err(misfit("stop", "a text or a list of texts")),
+/// A value that has to be an object.
+pub(super) fn object<'a>(place: &str, value: Option<Raw<'a>>) -> Result<Object<'a>, Fault> {
+    value.and_then(|value| value.object()).ok_or_else(|| misfit(place, "an object"))
+}
+
+/// Names what has no place in a request for a message, unless it says what is so anyway.
+fn name_others(chat: &Object<'_>, dropped: &mut Dropped) {
+    let is = |name: &str, word: &str| is_of(chat, name, word);
+    let is_off = |name: &str| chat.get(name).is_some_and(|value| value.as_bool() == Some(false));
+    let is_known = |name: &str| match name {
+        "logprobs" | "store" => is_off(name),
+        "top_logprobs" => chat.get(name).is_some_and(|value| value.as_u64() == Some(0)),
+        "service_tier" => is(name, "auto"),
+        "verbosity" => is(name, "medium"),
+        name => PUT.contains(&name),
     };
-    let stops: Vec<Raw<'_>> = stops.into_iter().filter(is_text).collect();
-    if !stops.is_empty() {
-        let mut list = ArrayWriter::open(request.member("stop_sequences"));
-        stops.iter().for_each(|stop| list.element().extend_from_slice(stop.text()));
-        list.close();
+    name_rest(chat, "", is_known, dropped);
+    let Some(options) = member(chat, "stream_options").and_then(|options| options.object()) else { return };
+    let is_known = |name: &str| {
+        let is_off = || options.get(name).is_some_and(|value| value.as_bool() == Some(false));
+        name == "include_usage" || (name == "include_obfuscation" && is_off())
+    };
+    name_rest(&options, "stream_options.", is_known, dropped);
+}
+
+/// How much a model may think and say.
+struct Thinking<'a> {
+    told: Told<'a>,
+    max_tokens: u64,
+}
+
+/// What the vendor is told about thinking.
+#[derive(Clone, Copy)]
+enum Told<'a> {
+    /// Nobody asks for it or forbids it.
+    Nothing,
+    /// It is asked for and cannot be, or it is not wanted.
+    Left,
+    /// What the client says in the vendor's own words.
+    Verbatim {
+        thinking: Raw<'a>,
+        is_on: bool,
+    },
+    Budget(u64),
+}
+
+impl<'a> Thinking<'a> {
+    fn of(chat: &Object<'a>, conversation: &Conversation<'_>, dropped: &mut Dropped) -> Result<Self, Fault> {
+        let limit = limit(chat)?;
+        // An answer that has begun without thinking is refused thinking; adaptive thinking is not as strict.
+        let goes_on = conversation.goes_on_without_thinking();
+        let with = |told, reserved: u64| {
+            let max_tokens = limit.unwrap_or(MAX_TOKENS.saturating_add(reserved));
+            Ok(Self { told, max_tokens })
+        };
+        if let Some(value) = member(chat, "thinking") {
+            let thinking = object("thinking", Some(value))?;
+            let is_budgeted = is_of(&thinking, "type", "enabled");
+            if is_budgeted && goes_on {
+                dropped.name("thinking");
+                return with(Told::Left, 0);
+            }
+            let told = Told::Verbatim { thinking: value, is_on: !is_of(&thinking, "type", "disabled") };
+            let budget = thinking.get("budget_tokens").and_then(|budget| budget.as_u64());
+            return with(told, budget.filter(|_| is_budgeted).unwrap_or(0));
+        }
+        let (name, budget) = match asked(chat)? {
+            None => return with(Told::Nothing, 0),
+            Some((_, 0)) => return with(Told::Left, 0),
+            Some(asked) => asked,
+        };
+        if goes_on || limit.is_some_and(|limit| limit <= LEAST_BUDGET) {
+            dropped.name(name);
+            return with(Told::Left, 0);
+        }
+        let budget = limit.map_or(budget, |limit| budget.min(limit.saturating_sub(1)));
+        with(Told::Budget(budget), budget)
+    }
+
+    fn is_on(&self) -> bool {
+        matches!(self.told, Told::Budget(_) | Told::Verbatim { is_on: true, .. })
+    }
+
+    /// Where it is off, blocks of earlier thinking are refused in an answer that goes on. Some models think without
+    /// being asked to.
+    fn may_be_sent_again(&self) -> bool {
+        self.is_on() || matches!(self.told, Told::Nothing)
+    }
+}
+
+/// The budget that a client asks for and the name of the member that says so; none at all is zero. Some vendors of
+/// chats have an object for it, and so have clients of theirs.
+fn asked(chat: &Object<'_>) -> Result<Option<(&'static str, u64)>, Fault> {
+    let reasoning = member(chat, "reasoning").map(|value| object("reasoning", Some(value))).transpose()?;
+    let inner = |name: &str| reasoning.as_ref().and_then(|reasoning| member(reasoning, name));
+    if let Some(budget) = positive("reasoning_max_tokens", member(chat, "reasoning_max_tokens"))? {
+        return Ok(Some(("reasoning_max_tokens", budget.max(LEAST_BUDGET))));
+    }
+    if let Some(budget) = positive("reasoning.max_tokens", inner("max_tokens"))? {
+        return Ok(Some(("reasoning", budget.max(LEAST_BUDGET))));
+    }
+    let (name, place, effort) = match (member(chat, "reasoning_effort"), inner("effort")) {
+        (Some(effort), _) => ("reasoning_effort", "reasoning_effort", effort),
+        (None, Some(effort)) => ("reasoning", "reasoning.effort", effort),
+        (None, None) => return Ok(None),
+    };
+    let budget = match effort.as_str().as_deref() {
+        Some("none") => 0,
+        Some("minimal" | "low") => LEAST_BUDGET,
+        Some("medium") => 8192,
+        Some("high") => 16_384,
+        Some("xhigh" | "max") => 32_768,
+        _ => {
+            let efforts = "`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`";
+            return Err(misfit(place, efforts));
+        }
+    };
+    Ok(Some((name, budget)))
+}
+
+fn limit(chat: &Object<'_>) -> Result<Option<u64>, Fault> {
+    match positive("max_completion_tokens", member(chat, "max_completion_tokens"))? {
+        None => positive("max_tokens", member(chat, "max_tokens")),
+        limit => Ok(limit),
+    }
+}
+
+/// A number of tokens. Zero, and less, which some clients send for no limit, is none.
+fn positive(place: &str, value: Option<Raw<'_>>) -> Result<Option<u64>, Fault> {
+    let Some(value) = value else { return Ok(None) };
+    match (value.as_u64(), value.as_f64()) {
+        (Some(number), _) => Ok(Some(number).filter(|number| *number > 0)),
+        (None, Some(number)) if number <= 0.0 => Ok(None),
+        _ => Err(misfit(place, "a whole number")),
+    }
+}
+
+/// Anthropic's range ends at 1 where OpenAI's ends at 2. Newer models refuse both of `temperature` and `top_p`, so of
+/// two the one is left out that changes nothing.
+fn write_sampling(
+    chat: &Object<'_>,
+    thinks: bool,
+    request: &mut ObjectWriter<'_>,
+    dropped: &mut Dropped,
+) -> Result<(), Fault> {
+    let mut temperature = number(chat, "temperature")?;
+    let mut top_p = number(chat, "top_p")?;
+    let top_k = number(chat, "top_k")?;
+    if thinks {
+        if temperature.is_some_and(|(_, temperature)| temperature != 1.0) {
+            temperature = None;
+            dropped.name("temperature");
+        }
+        if let Some((text, value)) = &mut top_p
+            && *value < LEAST_TOP_P
+        {
+            (*text, *value) = (b"0.95", LEAST_TOP_P);
+        }
+        if top_k.is_some() {
+            dropped.name("top_k");
+        }
+    }
+    let is_one = |number: &Option<(&[u8], f64)>| number.is_some_and(|(_, number)| number == 1.0);
+    if is_one(&top_p) && temperature.is_some() {
+        top_p = None;
+    } else if is_one(&temperature) && top_p.is_some() {
+        temperature = None;
+    }
+    if let Some((text, value)) = temperature {
+        request.raw("temperature", if value > 1.0 { b"1" } else { text });
+    }
+    if let Some((text, _)) = top_p {
+        request.raw("top_p", text);
+    }
+    if let Some((text, _)) = top_k.filter(|_| !thinks) {
+        request.raw("top_k", text);
     }
     Ok(())
 }
 
-fn write_format(
+fn number<'a>(chat: &Object<'a>, name: &str) -> Result<Option<(&'a [u8], f64)>, Fault> {
+    let Some(value) = member(chat, name) else { return Ok(None) };
+    let number = value.as_f64().ok_or_else(|| misfit(name, "a number"))?;
+    Ok(Some((value.text(), number)))
+}
+
+/// Anthropic refuses texts of spaces alone. An empty one means nothing to anyone.
+fn write_stops(
     chat: &Object<'_>,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
-    let Some(format) = member(chat, "response_format") else { return Ok(()) };
-    let format = format.object().ok_or_else(|| misfit("response_format", "an object"))?;
-    if is_of(&format, "type", "text") {
-        return Ok(());
+    let Some(stop) = member(chat, "stop") else { return Ok(()) };
+    let stops = match stop.kind() {
+        Kind::String => vec![stop],
+        _ => stop.elements().ok_or_else(|| misfit("stop", "a text or a list of texts"))?,
+    };
+    let mut told: Vec<&[u8]> = Vec::new();
+    for (at, stop) in stops.into_iter().enumerate() {
+        let stop = text(&format!("stop.{at}"), Some(stop))?;
+        if stop.as_str().is_none_or(|text| !text.trim().is_empty()) {
+            told.push(stop.text());
+        } else if !is_blank(stop) {
+            dropped.name("stop");
+        }
     }
-    if !is_of(&format, "type", "json_schema") {
-        // There is no JSON without a schema.
-        dropped.name("response_format");
-        return Ok(());
+    if !told.is_empty() {
+        let list = request.member("stop_sequences");
+        list.push(b'[');
+        list.extend_from_slice(&told.join(&b','));
+        list.push(b']');
     }
-    let named = inner("response_format", &format, "json_schema")?;
-    let schema = member(&named, "schema").filter(|schema| schema.object().is_some());
-    let schema = schema.ok_or_else(|| misfit("response_format.json_schema.schema", "an object"))?;
-    let mut config = ObjectWriter::open(request.member("output_config"));
-    let mut format = ObjectWriter::open(config.member("format"));
-    format.raw("type", br#""json_schema""#);
-    format.raw("schema", schema.text());
-    format.close();
-    config.close();
-    // A schema is always kept to; its name and description are for nobody.
-    let known = |name: &str| matches!(name, "schema" | "strict" | "name");
-    name_rest(&named, "response_format.json_schema.", known, dropped);
     Ok(())
 }
 
-fn write_user(chat: &Object<'_>, request: &mut ObjectWriter<'_>) {
-    let names = ["user", "safety_identifier"];
-    let user = names.into_iter().find_map(|name| member(chat, name).filter(|user| !is_blank(*user)));
-    if let Some(user) = user {
-        let mut metadata = ObjectWriter::open(request.member("metadata"));
-        metadata.raw("user_id", user.text());
-        metadata.close();
+/// Who asks, for the vendor to find abuse by; OpenAI has two names for it.
+fn write_user(chat: &Object<'_>, request: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
+    let said = |name: &str| match member(chat, name) {
+        None => Ok(None),
+        Some(value) => text(name, Some(value)).map(|value| Some(value).filter(|value| !is_blank(*value))),
+    };
+    let (user, identifier) = (said("user")?, said("safety_identifier")?);
+    let Some(told) = identifier.or(user) else { return Ok(()) };
+    if user.is_some_and(|user| user.text() != told.text()) {
+        dropped.name("user");
     }
+    let mut metadata = ObjectWriter::open(request.member("metadata"));
+    metadata.raw("user_id", told.text());
+    metadata.close();
+    Ok(())
+}
+
+/// The form of the answer. Anthropic has none for JSON of any kind.
+fn write_output(
+    chat: &Object<'_>,
+    request: &mut ObjectWriter<'_>,
+    dropped: &mut Dropped,
+) -> Result<(), Fault> {
+    let format = match member(chat, "response_format") {
+        None => None,
+        Some(value) => {
+            let format = object("response_format", Some(value))?;
+            let kind = format.get("type").and_then(|kind| kind.as_str());
+            match kind.as_deref() {
+                Some("text") => None,
+                Some("json_object") => {
+                    dropped.name("response_format");
+                    None
+                }
+                Some("json_schema") => Some(schema(&format)?),
+                _ => return Err(misfit("response_format.type", "`text`, `json_object` or `json_schema`")),
+            }
+        }
+    };
+    let config = member(chat, "output_config");
+    match (config, format) {
+        (None, None) => {}
+        (Some(config), None) => request.raw("output_config", config.text()),
+        (None, Some(format)) => {
+            let mut config = ObjectWriter::open(request.member("output_config"));
+            config.raw("format", &format);
+            config.close();
+        }
+        (Some(config), Some(format)) => {
+            object("output_config", Some(config))?;
+            request.raw("output_config", &patched(config, &[("format", &format)]));
+        }
+    }
+    Ok(())
+}
+
+/// The format of a schema. Its name and what it is for stand in the schema itself, if they stand anywhere.
+fn schema(format: &Object<'_>) -> Result<Vec<u8>, Fault> {
+    let place = "response_format.json_schema";
+    let about = object(place, format.get("json_schema"))?;
+    let value = member(&about, "schema").ok_or_else(|| misfit(&format!("{place}.schema"), "an object"))?;
+    let schema = object(&format!("{place}.schema"), Some(value))?;
+    // Nothing may stand beside a reference.
+    let takes = |name: &str| member(&schema, name).is_none() && member(&schema, "$ref").is_none();
+    let said =
+        [("title", "name"), ("description", "description")].into_iter().filter_map(|(name, theirs)| {
+            let text = member(&about, theirs).filter(|text| text.kind() == Kind::String && takes(name))?;
+            Some((name, text.text()))
+        });
+    let said: Vec<_> = said.collect();
+    let mut out = Vec::new();
+    let mut written = ObjectWriter::open(&mut out);
+    written.raw("type", br#""json_schema""#);
+    written.raw("schema", &patched(value, &said));
+    written.close();
+    Ok(out)
+}
+
+/// The text of an object with these members set.
+pub(super) fn patched(value: Raw<'_>, members: &[(&str, &[u8])]) -> Vec<u8> {
+    // Places count from the beginning of the text that is patched.
+    let Ok(object) = json::object(value.text()) else { return value.text().to_vec() };
+    let mut patch = Patch::new(value.text());
+    for (name, json) in members {
+        patch.set(&object, name, json);
+    }
+    patch.finish()
 }

@@ -1,48 +1,87 @@
 //! A streamed message, as a streamed chat.
 
 use common::framing::sse::Event;
-use common::json::{self, ArrayWriter, Object, ObjectWriter};
+use common::json::{self, Object, ObjectWriter, Raw};
 
-use super::{Completion, Failure, Usage, input, thinking, write_call, write_function};
+use super::{Call, Completion, Usage};
 use crate::translate::VendorStream;
-use crate::translate::read::{escaped, member, string};
+use crate::translate::read::{escaped, is_blank, member, string};
 
-/// How many blocks of a message may be under way at once; Anthropic sends one after another.
+/// How many blocks of a message may be under way at once.
 const MAX_OPEN: usize = 128;
-/// How much thinking is kept for the signature that follows it. What is longer is not given back.
-const MAX_THOUGHT: usize = 1 << 20;
+/// How much thinking of one stream is kept until its signature comes. What is beyond is not given to be sent again.
+const MAX_HELD: usize = 1 << 20;
+
+/// Around the delta of a chunk that finishes nothing.
+const CHOICE: &[u8] = br#"{"index":0,"delta":"#;
+const CHOICE_END: &[u8] = br#","finish_reason":null,"logprobs":null}]}"#;
 
 /// Takes the JSON of chunks.
 type Chunks<'c> = &'c mut dyn FnMut(&[u8]);
 
-/// What stands behind each delta.
-const REST: &[u8] = br#","finish_reason":null,"logprobs":null}]}"#;
-
 /// The state of one stream.
 pub(super) struct ChunkStream {
-    completion: Completion,
-    /// What each chunk begins with, up to its choices; empty until the first one.
-    head: Vec<u8>,
+    out: Outlet,
+    usage: Option<Usage>,
+    /// Blocks that have begun, have not ended, and are more than their text.
     open: Vec<Block>,
     /// How many tools are called.
-    calls: usize,
-    usage: Usage,
-    has_finished: bool,
+    calls: u64,
+    /// How many blocks of thinking have been given to be sent again.
+    signed: u64,
+    /// For thinking that is kept.
+    room: usize,
+}
+
+/// Where chunks are made.
+struct Outlet {
+    completion: Completion,
+    stage: Stage,
+    /// What each chunk begins with, up to its choices; empty until the first one.
+    head: Vec<u8>,
     /// The chunk that is being written.
     chunk: Vec<u8>,
 }
 
-/// A block that has begun.
+/// How far the stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The client knows why the answer ended.
+    Finished,
+    /// It has been told the usage too.
+    Counted,
+}
+
 struct Block {
-    index: u64,
+    at: Option<u64>,
     kind: Kind,
 }
 
 enum Kind {
-    /// What is thought, as it stands inside its quotes, and its signature. `None`: it was too long.
-    Thinking(Option<Vec<u8>>, Vec<u8>),
-    /// A call: its number, and whether anything was said of what the tool is called with.
-    Call(usize, bool),
+    Call {
+        /// The JSON of its number among the calls.
+        ordinal: String,
+        given: Given,
+    },
+    /// Both as they stand inside their quotes.
+    Thinking { text: Vec<u8>, signature: Vec<u8> },
+}
+
+/// A part of a block of thinking.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Text,
+    Signature,
+}
+
+/// What the client has been given of that with which a tool is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Nothing,
+    Pieces,
+    /// It came with the call; pieces of it could only repeat it.
+    All,
 }
 
 impl VendorStream for ChunkStream {
@@ -53,40 +92,42 @@ impl VendorStream for ChunkStream {
         match kind.as_deref().or(name).unwrap_or_default() {
             "message_start" => {
                 let message = data.get("message").and_then(|message| message.object());
-                if let Some(usage) = message.as_ref().and_then(|message| message.get("usage")?.object()) {
-                    self.usage = self.usage.updated(&usage);
-                }
-                self.begin(message.as_ref(), chunk);
+                self.count(message.as_ref());
+                self.out.begin(message.as_ref(), chunk);
             }
-            "content_block_start" => {
-                if let Some(block) = data.get("content_block").and_then(|block| block.object()) {
-                    self.start(index(&data), &block, chunk);
-                }
-            }
-            "content_block_delta" => {
-                if let Some(delta) = data.get("delta").and_then(|delta| delta.object()) {
-                    self.delta(index(&data), &delta, chunk);
+            "content_block_start" => self.start(&data, chunk),
+            "content_block_delta" => self.delta(&data, chunk),
+            "content_block_stop" => {
+                let at = index_of(&data);
+                if let Some(place) = self.open.iter().rposition(|block| block.at == at) {
+                    let block = self.open.remove(place);
+                    self.close(block, chunk);
                 }
             }
-            "content_block_stop" => self.stop(index(&data), chunk),
             "message_delta" => {
-                if let Some(usage) = data.get("usage").and_then(|usage| usage.object()) {
-                    self.usage = self.usage.updated(&usage);
-                }
+                self.count(Some(&data));
                 let delta = data.get("delta").and_then(|delta| delta.object());
                 if let Some(reason) = delta.and_then(|delta| member(&delta, "stop_reason")) {
-                    self.finish(reason.as_str().as_deref(), chunk);
+                    self.finish(Some(reason), chunk);
+                    // A stream may be cut short before its last event.
+                    if data.get("usage").is_some_and(|usage| !is_blank(usage)) {
+                        self.out.count(self.usage, chunk);
+                    }
                 }
             }
             "message_stop" => {
-                self.finish(None, chunk);
-                self.end(chunk);
+                if self.out.has_begun() {
+                    self.finish(None, chunk);
+                    self.out.count(self.usage, chunk);
+                }
                 return true;
             }
             "error" => {
-                self.chunk.clear();
-                Failure::of(&data).write(&mut self.chunk);
-                chunk(&self.chunk);
+                self.out.fail(&data, chunk);
+                return true;
+            }
+            "" if data.get("error").is_some_and(|error| !is_blank(error)) => {
+                self.out.fail(&data, chunk);
                 return true;
             }
             _ => {}
@@ -97,213 +138,266 @@ impl VendorStream for ChunkStream {
 
 impl ChunkStream {
     pub(super) fn new(completion: Completion) -> Self {
-        Self {
-            completion,
-            head: Vec::new(),
-            open: Vec::new(),
-            calls: 0,
-            usage: Usage::default(),
-            has_finished: false,
-            chunk: Vec::new(),
+        let out = Outlet { completion, stage: Stage::Open, head: Vec::new(), chunk: Vec::new() };
+        Self { out, usage: None, open: Vec::new(), calls: 0, signed: 0, room: MAX_HELD }
+    }
+
+    fn count(&mut self, from: Option<&Object<'_>>) {
+        if let Some(usage) = from.and_then(|from| from.get("usage")?.object()) {
+            self.usage.get_or_insert_default().take(&usage);
         }
+    }
+
+    fn start(&mut self, data: &Object<'_>, chunks: Chunks<'_>) {
+        let Some(block) = data.get("content_block").and_then(|block| block.object()) else { return };
+        let at = index_of(data);
+        let kind = block.get("type").and_then(|kind| kind.as_str());
+        match kind.as_deref() {
+            Some("text") => self.out.text(&block, chunks),
+            Some("thinking") => {
+                self.open(at, Kind::Thinking { text: Vec::new(), signature: Vec::new() });
+                self.thinking(at, &block, chunks);
+                self.signature(at, &block);
+            }
+            Some("redacted_thinking") => {
+                self.sign(&[br#""redacted_thinking","data":"#, string(block.get("data"))], chunks);
+            }
+            Some("tool_use") => {
+                if let Some(call) = Call::of(&block) {
+                    self.call(at, &call, chunks);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn delta(&mut self, data: &Object<'_>, chunks: Chunks<'_>) {
+        let Some(delta) = data.get("delta").and_then(|delta| delta.object()) else { return };
+        let kind = delta.get("type").and_then(|kind| kind.as_str());
+        match kind.as_deref() {
+            Some("text_delta") => self.out.text(&delta, chunks),
+            Some("thinking_delta") => self.thinking(index_of(data), &delta, chunks),
+            Some("signature_delta") => self.signature(index_of(data), &delta),
+            Some("input_json_delta") => self.input(index_of(data), &delta, chunks),
+            _ => {}
+        }
+    }
+
+    fn thinking(&mut self, at: Option<u64>, from: &Object<'_>, chunks: Chunks<'_>) {
+        let Some(thought) = escaped(from, "thinking") else { return };
+        self.out.say(&[br#"{"reasoning_content":""#, thought, br#""}"#], chunks);
+        self.keep(at, thought, Part::Text);
+    }
+
+    fn signature(&mut self, at: Option<u64>, from: &Object<'_>) {
+        if let Some(piece) = escaped(from, "signature") {
+            self.keep(at, piece, Part::Signature);
+        }
+    }
+
+    /// Keeps a piece of a block of thinking. One that finds no room is not kept at all: nobody could use a part.
+    fn keep(&mut self, at: Option<u64>, piece: &[u8], part: Part) {
+        let Some(place) = self.open.iter().rposition(|block| block.at == at) else { return };
+        let Some(Block { kind: Kind::Thinking { text, signature }, .. }) = self.open.get_mut(place) else {
+            return;
+        };
+        match (self.room.checked_sub(piece.len()), part) {
+            (Some(room), Part::Text) => {
+                self.room = room;
+                text.extend_from_slice(piece);
+            }
+            (Some(room), Part::Signature) => {
+                self.room = room;
+                signature.extend_from_slice(piece);
+            }
+            (None, _) => {
+                self.room += text.len() + signature.len();
+                self.open.remove(place);
+            }
+        }
+    }
+
+    fn call(&mut self, at: Option<u64>, call: &Call<'_>, chunks: Chunks<'_>) {
+        let ordinal = self.calls.to_string();
+        self.calls += 1;
+        if self.out.completion.has_functions && self.calls > 1 {
+            return;
+        }
+        let mut arguments = Vec::new();
+        let input = call.input.and_then(|input| std::str::from_utf8(input).ok());
+        json::write_string(&mut arguments, input.unwrap_or_default());
+        let (name, between, end) = (br#"{"name":"#, br#","arguments":"#, b"}");
+        if self.out.completion.has_functions {
+            let before = br#"{"function_call":"#;
+            self.out.say(&[before, name, call.name, between, &arguments, end, b"}"], chunks);
+        } else {
+            let (before, id) = (br#"{"tool_calls":[{"index":"#, br#","id":"#);
+            let function = br#","type":"function","function":"#;
+            let call: [&[u8]; 11] = [
+                before,
+                ordinal.as_bytes(),
+                id,
+                call.id,
+                function,
+                name,
+                call.name,
+                between,
+                &arguments,
+                end,
+                b"}]}",
+            ];
+            self.out.say(&call, chunks);
+        }
+        let given = if input.is_some() { Given::All } else { Given::Nothing };
+        self.open(at, Kind::Call { ordinal, given });
+    }
+
+    /// A piece of that with which a tool is called.
+    fn input(&mut self, at: Option<u64>, delta: &Object<'_>, chunks: Chunks<'_>) {
+        let called = self.open.iter_mut().rev().find(|block| block.at == at);
+        // Others are tools of the vendor's own.
+        let Some(Block { kind: Kind::Call { ordinal, given }, .. }) = called else { return };
+        if let Some(piece) = escaped(delta, "partial_json").filter(|_| *given != Given::All) {
+            *given = Given::Pieces;
+            self.out.arguments(ordinal, piece, chunks);
+        }
+    }
+
+    /// Begins a block. Of one that finds no room only the beginning is told.
+    fn open(&mut self, at: Option<u64>, kind: Kind) {
+        if self.open.len() < MAX_OPEN {
+            self.open.push(Block { at, kind });
+        }
+    }
+
+    fn close(&mut self, block: Block, chunks: Chunks<'_>) {
+        match block.kind {
+            Kind::Call { ordinal, given: Given::Nothing } => self.out.arguments(&ordinal, b"{}", chunks),
+            Kind::Call { .. } => {}
+            Kind::Thinking { text, signature } => {
+                self.room += text.len() + signature.len();
+                if !signature.is_empty() {
+                    let (before, between) = (br#""thinking","thinking":""#, br#"","signature":""#);
+                    self.sign(&[before, &text, between, &signature, b"\""], chunks);
+                }
+            }
+        }
+    }
+
+    /// Gives a block of thinking, from its type on, to be sent again. It is numbered, since OpenAI's clients put no
+    /// lists together whose entries are not.
+    fn sign(&mut self, block: &[&[u8]], chunks: Chunks<'_>) {
+        let number = self.signed.to_string();
+        self.signed += 1;
+        let before: [&[u8]; 3] = [br#"{"thinking_blocks":[{"index":"#, number.as_bytes(), br#","type":"#];
+        self.out.say(&[&before, block, &[b"}]}"]].concat(), chunks);
+    }
+
+    fn finish(&mut self, reason: Option<Raw<'_>>, chunks: Chunks<'_>) {
+        for block in std::mem::take(&mut self.open) {
+            self.close(block, chunks);
+        }
+        self.out.finish(reason, chunks);
+    }
+}
+
+impl Outlet {
+    fn has_begun(&self) -> bool {
+        !self.head.is_empty()
     }
 
     /// Promises an answer, once.
     fn begin(&mut self, message: Option<&Object<'_>>, chunks: Chunks<'_>) {
-        if !self.head.is_empty() {
+        if self.has_begun() {
             return;
         }
         let mut head = ObjectWriter::open(&mut self.head);
         self.completion.write_head(message, "chat.completion.chunk", &mut head);
-        self.choice(chunks, |delta| {
-            delta.raw("role", br#""assistant""#);
-            delta.raw("content", br#""""#);
-        });
+        head.member("choices").push(b'[');
+        self.say(&[br#"{"role":"assistant","content":""}"#], chunks);
     }
 
-    /// Something is said. A vendor may not have said that it begins.
-    fn say(&mut self, chunks: Chunks<'_>, members: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.begin(None, chunks);
-        self.choice(chunks, members);
+    /// Gives a delta. A vendor may not have said that it begins.
+    fn say(&mut self, delta: &[&[u8]], chunks: Chunks<'_>) {
+        if self.stage == Stage::Open {
+            self.begin(None, chunks);
+            self.write(CHOICE, delta, CHOICE_END, chunks);
+        }
     }
 
-    fn choice(&mut self, chunks: Chunks<'_>, members: impl FnOnce(&mut ObjectWriter<'_>)) {
+    fn write(&mut self, before: &[u8], pieces: &[&[u8]], after: &[u8], chunks: Chunks<'_>) {
         self.chunk.clear();
         self.chunk.extend_from_slice(&self.head);
-        self.chunk.extend_from_slice(br#","choices":[{"index":0,"delta":"#);
-        let mut delta = ObjectWriter::open(&mut self.chunk);
-        members(&mut delta);
-        delta.close();
-        self.chunk.extend_from_slice(REST);
+        self.chunk.extend_from_slice(before);
+        pieces.iter().for_each(|piece| self.chunk.extend_from_slice(piece));
+        self.chunk.extend_from_slice(after);
         chunks(&self.chunk);
     }
 
-    fn start(&mut self, index: u64, block: &Object<'_>, chunks: Chunks<'_>) {
-        let kind = block.get("type").and_then(|kind| kind.as_str());
-        match kind.as_deref() {
-            Some("text") => self.text(escaped(block, "text"), chunks),
-            Some("thinking") => {
-                self.open(index, Kind::Thinking(Some(Vec::new()), Vec::new()));
-                self.think(index, escaped(block, "thinking"), chunks);
-            }
-            Some("redacted_thinking") => {
-                self.say(chunks, |delta| {
-                    let mut list = ArrayWriter::open(delta.member(thinking::BLOCKS));
-                    thinking::write(block, list.element());
-                    list.close();
-                });
-            }
-            Some("tool_use") => {
-                let number = self.calls;
-                self.calls += 1;
-                let given =
-                    block.get("input").and_then(|input| input.object()).is_some_and(|it| !it.is_empty());
-                let arguments = if given { input(block) } else { br#""""#.to_vec() };
-                self.open(index, Kind::Call(number, given));
-                if !self.completion.has_functions {
-                    self.say(chunks, |delta| {
-                        let mut list = ArrayWriter::open(delta.member("tool_calls"));
-                        write_call(number, block, &arguments, list.element());
-                        list.close();
-                    });
-                } else if number == 0 {
-                    let name = string(block.get("name"));
-                    self.say(chunks, |delta| write_function(name, &arguments, delta.member("function_call")));
-                }
-            }
-            // What runs at the vendor is not the client's business.
-            _ => {}
+    fn text(&mut self, from: &Object<'_>, chunks: Chunks<'_>) {
+        if let Some(text) = escaped(from, "text") {
+            self.say(&[br#"{"content":""#, text, br#""}"#], chunks);
         }
     }
 
-    fn open(&mut self, index: u64, kind: Kind) {
-        self.open.retain(|block| block.index != index);
-        if self.open.len() < MAX_OPEN {
-            self.open.push(Block { index, kind });
-        }
-    }
-
-    fn delta(&mut self, index: u64, delta: &Object<'_>, chunks: Chunks<'_>) {
-        let kind = delta.get("type").and_then(|kind| kind.as_str());
-        match kind.as_deref() {
-            Some("text_delta") => self.text(escaped(delta, "text"), chunks),
-            Some("thinking_delta") => self.think(index, escaped(delta, "thinking"), chunks),
-            Some("signature_delta") => {
-                if let (Some(Kind::Thinking(_, signature)), Some(more)) =
-                    (self.kind(index), escaped(delta, "signature"))
-                    && signature.len() + more.len() <= MAX_THOUGHT
-                {
-                    signature.extend_from_slice(more);
-                }
-            }
-            Some("input_json_delta") => {
-                if let Some(piece) = escaped(delta, "partial_json") {
-                    self.arguments(index, piece, chunks);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn kind(&mut self, index: u64) -> Option<&mut Kind> {
-        self.open.iter_mut().find(|block| block.index == index).map(|block| &mut block.kind)
-    }
-
-    fn text(&mut self, text: Option<&[u8]>, chunks: Chunks<'_>) {
-        if let Some(text) = text {
-            self.say(chunks, |delta| delta.pieces("content", [text]));
-        }
-    }
-
-    fn think(&mut self, index: u64, thought: Option<&[u8]>, chunks: Chunks<'_>) {
-        let Some(thought) = thought else { return };
-        if let Some(Kind::Thinking(kept, _)) = self.kind(index) {
-            match kept {
-                Some(text) if text.len() + thought.len() <= MAX_THOUGHT => text.extend_from_slice(thought),
-                kept => *kept = None,
-            }
-        }
-        self.say(chunks, |delta| delta.pieces("reasoning_content", [thought]));
-    }
-
-    /// A piece of what a tool is called with, as it stands inside its quotes.
-    fn arguments(&mut self, index: u64, piece: &[u8], chunks: Chunks<'_>) {
-        let Some(Kind::Call(number, is_given)) = self.kind(index) else { return };
-        *is_given = true;
-        let number = *number;
+    /// A piece of that with which the tool of this number is called.
+    fn arguments(&mut self, ordinal: &str, piece: &[u8], chunks: Chunks<'_>) {
         if self.completion.has_functions {
-            if number == 0 {
-                self.say(chunks, |delta| {
-                    let mut function = ObjectWriter::open(delta.member("function_call"));
-                    function.pieces("arguments", [piece]);
-                    function.close();
-                });
-            }
-            return;
-        }
-        self.say(chunks, |delta| {
-            let mut list = ArrayWriter::open(delta.member("tool_calls"));
-            let mut call = ObjectWriter::open(list.element());
-            call.raw("index", number.to_string().as_bytes());
-            let mut function = ObjectWriter::open(call.member("function"));
-            function.pieces("arguments", [piece]);
-            function.close();
-            call.close();
-            list.close();
-        });
-    }
-
-    /// A block has ended. A call about which nothing was said is one without arguments; thinking that is signed has to
-    /// come back.
-    fn stop(&mut self, index: u64, chunks: Chunks<'_>) {
-        let Some(at) = self.open.iter().position(|block| block.index == index) else { return };
-        if matches!(self.open.get(at).map(|block| &block.kind), Some(Kind::Call(_, false))) {
-            self.arguments(index, b"{}", chunks);
-        }
-        let block = self.open.remove(at);
-        if let Kind::Thinking(Some(thought), signature) = block.kind
-            && !signature.is_empty()
-        {
-            self.say(chunks, |delta| {
-                let mut list = ArrayWriter::open(delta.member(thinking::BLOCKS));
-                let mut block = ObjectWriter::open(list.element());
-                block.raw("type", br#""thinking""#);
-                block.pieces("thinking", [thought.as_slice()]);
-                block.pieces("signature", [signature.as_slice()]);
-                block.close();
-                list.close();
-            });
+            self.say(&[br#"{"function_call":{"arguments":""#, piece, br#""}}"#], chunks);
+        } else {
+            let (before, between) = (br#"{"tool_calls":[{"index":"#, br#","function":{"arguments":""#);
+            self.say(&[before, ordinal.as_bytes(), between, piece, br#""}}]}"#], chunks);
         }
     }
 
-    fn finish(&mut self, reason: Option<&str>, chunks: Chunks<'_>) {
-        if std::mem::replace(&mut self.has_finished, true) {
-            return;
+    fn finish(&mut self, reason: Option<Raw<'_>>, chunks: Chunks<'_>) {
+        if self.stage == Stage::Open {
+            self.begin(None, chunks);
+            let reason = self.completion.finish_reason(reason);
+            let pieces: [&[u8]; 2] = [br#"{},"finish_reason":""#, reason.as_bytes()];
+            self.write(CHOICE, &pieces, br#"","logprobs":null}]}"#, chunks);
+            self.stage = Stage::Finished;
         }
-        self.begin(None, chunks);
-        let reason = self.completion.finish_reason(reason, self.calls > 0);
+    }
+
+    /// Tells the usage, once, if any is known.
+    fn count(&mut self, usage: Option<Usage>, chunks: Chunks<'_>) {
+        let Some(usage) = usage.filter(|_| self.stage == Stage::Finished) else { return };
+        self.stage = Stage::Counted;
+        if self.completion.wants_usage {
+            let mut counts = Vec::new();
+            usage.write(&mut counts);
+            self.write(br#"],"usage":"#, &[&counts], b"}", chunks);
+        }
+    }
+
+    /// Tells what went wrong, as chats do.
+    fn fail(&mut self, data: &Object<'_>, chunks: Chunks<'_>) {
+        let error = data.get("error");
+        let object = error.and_then(|error| error.object());
+        let member = |name: &str| said(object.as_ref().and_then(|error| error.get(name)));
         self.chunk.clear();
-        self.chunk.extend_from_slice(&self.head);
-        self.chunk.extend_from_slice(br#","choices":[{"index":0,"delta":{},"finish_reason":""#);
-        self.chunk.extend_from_slice(reason.as_bytes());
-        self.chunk.extend_from_slice(br#"","logprobs":null}]}"#);
-        chunks(&self.chunk);
-    }
-
-    fn end(&mut self, chunks: Chunks<'_>) {
-        if self.completion.hides_usage {
-            return;
+        let mut body = ObjectWriter::open(&mut self.chunk);
+        let mut written = ObjectWriter::open(body.member("error"));
+        match member("message").or_else(|| said(error)) {
+            Some(message) => written.raw("message", message.text()),
+            None => written.text("message", "the upstream has failed"),
         }
-        self.chunk.clear();
-        self.chunk.extend_from_slice(&self.head);
-        self.chunk.extend_from_slice(br#","choices":[],"usage":"#);
-        self.usage.write(&mut self.chunk);
-        self.chunk.push(b'}');
+        written.raw("type", member("type").map_or(br#""api_error""#, |kind| kind.text()));
+        written.raw("param", b"null");
+        written.raw("code", b"null");
+        written.close();
+        body.close();
         chunks(&self.chunk);
     }
 }
 
-/// The number of a block; the first where none is said.
-fn index(data: &Object<'_>) -> u64 {
-    data.get("index").and_then(|index| index.as_u64()).unwrap_or(0)
+/// A text with anything in it.
+fn said(value: Option<Raw<'_>>) -> Option<Raw<'_>> {
+    value.filter(|value| value.kind() == json::Kind::String && !is_blank(*value))
+}
+
+/// Which block an event is about.
+fn index_of(data: &Object<'_>) -> Option<u64> {
+    data.get("index").and_then(|index| index.as_u64())
 }

@@ -1,202 +1,252 @@
-//! Tools, and which of them may be called.
-
-use std::borrow::Cow;
+//! A chat's tools, and the choice among them.
 
 use common::http::Fault;
-use common::json::{self, ArrayWriter, Object, ObjectWriter, Patch, Raw};
+use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
+use super::conversation::cache_control;
+use super::request::{object, patched, text};
 use crate::translate::Dropped;
-use crate::translate::read::{copy, inner, is_of, list, member, misfit, name_rest, objects, text};
+use crate::translate::read::{copy, is_of, list, member, misfit, name_rest};
 
-/// The schema of a function that takes nothing.
-const NOTHING: &[u8] = br#"{"type":"object","properties":{}}"#;
+/// The search of the web that all models know which know any:
+/// <https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool>.
+const SEARCH: &[u8] = br#""web_search_20250305""#;
 
-/// What is to be called.
+/// One of a chat's tools.
+enum Tool<'a> {
+    Function {
+        place: String,
+        function: Object<'a>,
+        /// What it stands in.
+        tool: Option<Object<'a>>,
+    },
+    /// One of Anthropic's own, in its words.
+    Other(Raw<'a>),
+    Search(Object<'a>),
+}
+
+/// What a model has to call.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Choice<'a> {
+    Unsaid,
     Auto,
-    /// Any tool.
     Any,
     None,
-    /// This one, by the JSON of its name.
-    Tool(Raw<'a>),
+    /// The JSON of a name.
+    Named(&'a [u8]),
 }
 
-/// What a chat lets a model call.
-struct Chosen<'a> {
-    choice: Option<Choice<'a>>,
-    /// Only these, if any are named.
-    allowed: Option<Vec<Cow<'a, str>>>,
-}
-
-/// Writes tools and choice. A model that `thinks` cannot be forced to call one.
+/// Writes tools and choice.
+///
+/// # Errors
+/// They are none, or of a kind that the vendor does not have.
 pub(super) fn write(
     chat: &Object<'_>,
     thinks: bool,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
-    let chosen = Chosen::of(chat)?;
-    let (tools, functions) = (list(chat, "tools")?, list(chat, "functions")?);
-    if tools.is_empty() && functions.is_empty() {
-        return Ok(());
+    let mut tools = tools(chat)?;
+    let (name, mut choice) = choice(chat)?;
+    if let Some(allowed) = allowed(chat)? {
+        tools.retain(|tool| tool.is_one_of(&allowed));
     }
-    let mut written = ArrayWriter::open(request.member("tools"));
-    let mut any = false;
-    for (at, tool) in tools.into_iter().enumerate() {
-        let place = format!("tools.{at}");
-        let object = tool.object().ok_or_else(|| misfit(&place, "an object"))?;
-        if is_of(&object, "type", "custom") {
-            let expected = "`function`, since the upstream has no tools of other forms";
-            return Err(misfit(&format!("{place}.type"), expected));
-        }
-        if !is_of(&object, "type", "function") {
-            // No chat has others, and what they are the vendor knows.
-            any = true;
-            written.element().extend_from_slice(tool.text());
-            continue;
-        }
-        let function = inner(&place, &object, "function")?;
-        if chosen.lets(&function) {
-            any = true;
-            write_tool(&format!("{place}.function"), &function, Some(&object), written.element())?;
-            name_function_rest("tools.function.", &function, dropped);
-            let is_known = |name: &str| matches!(name, "type" | "function" | "cache_control");
-            name_rest(&object, "tools.", is_known, dropped);
-        }
+    if tools.is_empty() {
+        return match choice {
+            Choice::Any | Choice::Named(_) => Err(misfit(name, "tools to choose from")),
+            _ => Ok(()),
+        };
     }
-    for (at, function) in functions.iter().enumerate() {
-        let place = format!("functions.{at}");
-        let function = function.object().ok_or_else(|| misfit(&place, "an object"))?;
-        if chosen.lets(&function) {
-            any = true;
-            write_tool(&place, &function, None, written.element())?;
-            name_function_rest("functions.", &function, dropped);
-        }
+    let mut list = ArrayWriter::open(request.member("tools"));
+    for tool in &tools {
+        tool.write(list.element(), dropped)?;
+    }
+    list.close();
+    if thinks && matches!(choice, Choice::Any | Choice::Named(_)) {
+        // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#extended-thinking-with-tool-use
+        choice = Choice::Auto;
+        dropped.name(name);
+    }
+    // As functions they are called one by one.
+    let is_single = member(chat, "functions").is_some() && member(chat, "tools").is_none();
+    let parallel = member(chat, "parallel_tool_calls").and_then(|parallel| parallel.as_bool());
+    let one_by_one = is_single || parallel == Some(false);
+    let kind: &[u8] = match choice {
+        Choice::Unsaid if !one_by_one => return Ok(()),
+        Choice::Unsaid | Choice::Auto => br#""auto""#,
+        Choice::Any => br#""any""#,
+        Choice::None => br#""none""#,
+        Choice::Named(_) => br#""tool""#,
+    };
+    let mut written = ObjectWriter::open(request.member("tool_choice"));
+    written.raw("type", kind);
+    if let Choice::Named(name) = choice {
+        written.raw("name", name);
+    }
+    if one_by_one && choice != Choice::None {
+        written.raw("disable_parallel_tool_use", b"true");
     }
     written.close();
-    if any {
-        chosen.write(chat, thinks, request, dropped);
-    }
     Ok(())
 }
 
-fn name_function_rest(place: &str, function: &Object<'_>, dropped: &mut Dropped) {
-    let is_known =
-        |name: &str| matches!(name, "name" | "description" | "parameters" | "strict" | "cache_control");
-    name_rest(function, place, is_known, dropped);
+fn tools<'a>(chat: &Object<'a>) -> Result<Vec<Tool<'a>>, Fault> {
+    let mut tools = Vec::new();
+    for (at, value) in list(chat, "tools")?.into_iter().enumerate() {
+        let place = format!("tools.{at}");
+        let tool = object(&place, Some(value))?;
+        let kind = tool.get("type").and_then(|kind| kind.as_str());
+        tools.push(match kind.as_deref() {
+            Some("function") | None => {
+                let place = format!("{place}.function");
+                let function = object(&place, tool.get("function"))?;
+                Tool::Function { place, function, tool: Some(tool) }
+            }
+            // What a model gives such a tool is a text of any kind, and here it is always an object.
+            Some("custom") => return Err(misfit(&format!("{place}.type"), "`function`")),
+            Some(_) => Tool::Other(value),
+        });
+    }
+    for (at, value) in list(chat, "functions")?.into_iter().enumerate() {
+        let place = format!("functions.{at}");
+        let function = object(&place, Some(value))?;
+        tools.push(Tool::Function { place, function, tool: None });
+    }
+    if let Some(search) = member(chat, "web_search_options") {
+        tools.push(Tool::Search(object("web_search_options", Some(search))?));
+    }
+    Ok(tools)
 }
 
-fn write_tool(
+/// The choice, and the name of the member that makes it.
+fn choice<'a>(chat: &Object<'a>) -> Result<(&'static str, Choice<'a>), Fault> {
+    if let Some(value) = member(chat, "tool_choice") {
+        let place = "tool_choice";
+        let Some(choice) = value.object() else { return Ok((place, chosen(place, value)?)) };
+        let kind = choice.get("type").and_then(|kind| kind.as_str());
+        let choice = match kind.as_deref() {
+            Some("function") => named("tool_choice.function", choice.get("function"))?,
+            Some("allowed_tools") => {
+                let allowed = object("tool_choice.allowed_tools", choice.get("allowed_tools"))?;
+                let mode = allowed.get("mode");
+                mode.map_or(Ok(Choice::Auto), |mode| chosen("tool_choice.allowed_tools.mode", mode))?
+            }
+            _ => return Err(misfit("tool_choice.type", "`function` or `allowed_tools`")),
+        };
+        return Ok((place, choice));
+    }
+    let place = "function_call";
+    let choice = match member(chat, place) {
+        None => Choice::Unsaid,
+        Some(value) if value.kind() == Kind::Object => named(place, Some(value))?,
+        Some(value) => chosen(place, value)?,
+    };
+    Ok((place, choice))
+}
+
+fn chosen<'a>(place: &str, value: Raw<'_>) -> Result<Choice<'a>, Fault> {
+    match value.as_str().as_deref() {
+        Some("auto") => Ok(Choice::Auto),
+        Some("required") => Ok(Choice::Any),
+        Some("none") => Ok(Choice::None),
+        _ => Err(misfit(place, "`auto`, `required`, `none` or an object")),
+    }
+}
+
+fn named<'a>(place: &str, function: Option<Raw<'a>>) -> Result<Choice<'a>, Fault> {
+    let function = object(place, function)?;
+    Ok(Choice::Named(text(&format!("{place}.name"), function.get("name"))?.text()))
+}
+
+/// The names of the only tools that may be called, where a choice says which.
+fn allowed<'a>(chat: &Object<'a>) -> Result<Option<Vec<Raw<'a>>>, Fault> {
+    let choice = member(chat, "tool_choice").and_then(|choice| choice.object());
+    let Some(choice) = choice.filter(|choice| is_of(choice, "type", "allowed_tools")) else {
+        return Ok(None);
+    };
+    let place = "tool_choice.allowed_tools.tools";
+    let allowed = choice.get("allowed_tools").and_then(|allowed| allowed.object()?.get("tools")?.elements());
+    let allowed = allowed.ok_or_else(|| misfit(place, "a list of tools"))?;
+    let name = |(at, tool): (usize, Raw<'a>)| {
+        let place = format!("{place}.{at}");
+        let tool = object(&place, Some(tool))?;
+        let function = object(&format!("{place}.function"), tool.get("function"))?;
+        text(&format!("{place}.function.name"), function.get("name"))
+    };
+    allowed.into_iter().enumerate().map(name).collect::<Result<_, Fault>>().map(Some)
+}
+
+impl Tool<'_> {
+    fn is_one_of(&self, names: &[Raw<'_>]) -> bool {
+        let Self::Function { function, .. } = self else { return matches!(self, Self::Search(_)) };
+        let name = function.get("name").and_then(|name| name.as_str());
+        name.is_some_and(|name| names.iter().any(|allowed| allowed.as_str().as_ref() == Some(&name)))
+    }
+
+    fn write(&self, out: &mut Vec<u8>, dropped: &mut Dropped) -> Result<(), Fault> {
+        match self {
+            Self::Function { place, function, tool } => {
+                write_function(place, function, tool.as_ref(), out, dropped)
+            }
+            Self::Other(tool) => {
+                out.extend_from_slice(tool.text());
+                Ok(())
+            }
+            Self::Search(options) => {
+                write_search(options, out, dropped);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn write_function(
     place: &str,
     function: &Object<'_>,
-    outer: Option<&Object<'_>>,
+    tool: Option<&Object<'_>>,
     out: &mut Vec<u8>,
+    dropped: &mut Dropped,
 ) -> Result<(), Fault> {
-    let mut tool = ObjectWriter::open(out);
-    tool.raw("name", text(place, function, "name")?.text());
-    copy(function, &["description"], &mut tool);
+    let mut written = ObjectWriter::open(out);
+    written.raw("name", text(&format!("{place}.name"), function.get("name"))?.text());
+    copy(function, &["description", "strict"], &mut written);
     match member(function, "parameters") {
-        None => tool.raw("input_schema", NOTHING),
-        Some(schema) => {
-            let object =
-                schema.object().ok_or_else(|| misfit(&format!("{place}.parameters"), "an object"))?;
-            if object.is_empty() {
-                tool.raw("input_schema", NOTHING);
-            } else if member(&object, "type").is_some() {
-                tool.raw("input_schema", schema.text());
-            } else {
-                tool.raw("input_schema", &with_type(schema));
+        None => written.raw("input_schema", br#"{"type":"object","properties":{}}"#),
+        Some(parameters) => {
+            let schema = object(&format!("{place}.parameters"), Some(parameters))?;
+            match member(&schema, "type") {
+                Some(_) => written.raw("input_schema", parameters.text()),
+                None => written.raw("input_schema", &patched(parameters, &[("type", br#""object""#)])),
             }
         }
     }
-    copy(function, &["strict"], &mut tool);
-    let control = outer.and_then(|outer| member(outer, "cache_control"));
-    if let Some(control) = control.or_else(|| member(function, "cache_control")) {
-        tool.raw("cache_control", control.text());
+    let control = cache_control(function, dropped).or_else(|| cache_control(tool?, dropped));
+    if let Some(control) = control {
+        written.raw("cache_control", control);
     }
-    tool.close();
+    written.close();
+    let is_known =
+        |name: &str| matches!(name, "name" | "description" | "parameters" | "strict" | "cache_control");
+    let names = if tool.is_some() { "tools.function." } else { "functions." };
+    name_rest(function, names, is_known, dropped);
+    if let Some(tool) = tool {
+        let is_known = |name: &str| matches!(name, "type" | "function" | "cache_control");
+        name_rest(tool, "tools.", is_known, dropped);
+    }
     Ok(())
 }
 
-/// Anthropic wants to be told that arguments are an object.
-fn with_type(schema: Raw<'_>) -> Vec<u8> {
-    let Ok(object) = json::object(schema.text()) else { return schema.text().to_vec() };
-    let mut patch = Patch::new(schema.text());
-    patch.set(&object, "type", br#""object""#);
-    patch.finish()
-}
-
-impl<'a> Chosen<'a> {
-    fn of(chat: &Object<'a>) -> Result<Self, Fault> {
-        let simple = |choice| Ok(Self { choice: Some(choice), allowed: None });
-        let Some(value) = member(chat, "tool_choice").or_else(|| member(chat, "function_call")) else {
-            return Ok(Self { choice: None, allowed: None });
-        };
-        let unknown =
-            || misfit("tool_choice", "`auto`, `none`, `required` or an object that names a function");
-        if let Some(word) = value.as_str() {
-            return match &*word {
-                "auto" => simple(Choice::Auto),
-                "required" | "any" => simple(Choice::Any),
-                "none" => simple(Choice::None),
-                _ => Err(unknown()),
-            };
-        }
-        let object = value.object().ok_or_else(unknown)?;
-        if let Some(allowed) = member(&object, "allowed_tools").and_then(|allowed| allowed.object()) {
-            return Self::allowed(&allowed);
-        }
-        // Before there were tools a function was named without being told from others.
-        let function = member(&object, "function").and_then(|function| function.object()).unwrap_or(object);
-        simple(Choice::Tool(text("tool_choice.function", &function, "name")?))
+fn write_search(options: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) {
+    let mut tool = ObjectWriter::open(out);
+    tool.raw("type", SEARCH);
+    tool.raw("name", br#""web_search""#);
+    let location = member(options, "user_location").and_then(|location| location.object());
+    if let Some(place) = location.and_then(|location| location.get("approximate")?.object()) {
+        let mut location = ObjectWriter::open(tool.member("user_location"));
+        location.raw("type", br#""approximate""#);
+        copy(&place, &["city", "country", "region", "timezone"], &mut location);
+        location.close();
     }
-
-    fn allowed(allowed: &Object<'a>) -> Result<Self, Fault> {
-        let place = "tool_choice.allowed_tools.tools";
-        let tools = member(allowed, "tools").ok_or_else(|| misfit(place, "a list of tools"))?;
-        let name = |(place, tool): (String, Object<'a>)| {
-            let function = inner(&place, &tool, "function")?;
-            let name = text(&format!("{place}.function"), &function, "name")?;
-            Ok(name.as_str().unwrap_or_default())
-        };
-        let names =
-            objects(place, tools, "a list of tools")?.into_iter().map(name).collect::<Result<_, Fault>>()?;
-        let choice = if is_of(allowed, "mode", "required") { Choice::Any } else { Choice::Auto };
-        Ok(Self { choice: Some(choice), allowed: Some(names) })
-    }
-
-    /// Whether a function is among those that may be called.
-    fn lets(&self, function: &Object<'_>) -> bool {
-        let name = function.get("name").and_then(|name| name.as_str()).unwrap_or_default();
-        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&name))
-    }
-
-    fn write(self, chat: &Object<'_>, thinks: bool, request: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
-        let one_by_one = member(chat, "parallel_tool_calls").is_some_and(|value| value.as_bool() == Some(false))
-            // A function of the old kind is called alone.
-            || (member(chat, "functions").is_some() && member(chat, "tools").is_none());
-        let choice = match self.choice {
-            None if !one_by_one => return,
-            Some(Choice::Any | Choice::Tool(_)) if thinks => {
-                dropped.name("tool_choice");
-                Choice::Auto
-            }
-            choice => choice.unwrap_or(Choice::Auto),
-        };
-        let mut written = ObjectWriter::open(request.member("tool_choice"));
-        let calls = !matches!(choice, Choice::None);
-        match choice {
-            Choice::Auto => written.raw("type", br#""auto""#),
-            Choice::Any => written.raw("type", br#""any""#),
-            Choice::None => written.raw("type", br#""none""#),
-            Choice::Tool(name) => {
-                written.raw("type", br#""tool""#);
-                written.raw("name", name.text());
-            }
-        }
-        if one_by_one && calls {
-            written.raw("disable_parallel_tool_use", b"true");
-        }
-        written.close();
-    }
+    tool.close();
+    name_rest(options, "web_search_options.", |name| name == "user_location", dropped);
 }
