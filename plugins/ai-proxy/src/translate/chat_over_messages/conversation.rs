@@ -121,14 +121,14 @@ impl<'a> Conversation<'a> {
     }
 
     fn write_system(&self, request: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
-        let mut said: Vec<Instruction<'_>> = Vec::new();
+        let mut said: Vec<Text<'_>> = Vec::new();
         for message in self.messages.iter().filter(|message| message.role == Role::System) {
             instructions(message, &mut said, dropped)?;
             name_rest(&message.object, "messages.", |name| OF_ANY_ROLE.contains(&name), dropped);
         }
         match said.as_slice() {
             [] => {}
-            [Instruction { text, control: None }] => request.pieces("system", text.iter().copied()),
+            [Text { text, control: None }] => request.pieces("system", text.iter().copied()),
             said => {
                 let mut list = ArrayWriter::open(request.member("system"));
                 for instruction in said {
@@ -141,8 +141,8 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// A text of the system's, in pieces as they stand inside a JSON string.
-struct Instruction<'a> {
+/// One text, in pieces as they stand inside a JSON string, and what says that it is to be cached.
+struct Text<'a> {
     text: Vec<&'a [u8]>,
     control: Option<&'a [u8]>,
 }
@@ -150,16 +150,16 @@ struct Instruction<'a> {
 /// The parts of one message are one text, unless some of them are to be cached for themselves.
 fn instructions<'a>(
     message: &Message<'a>,
-    said: &mut Vec<Instruction<'a>>,
+    said: &mut Vec<Text<'a>>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
     let place = format!("messages.{}", message.at);
     let control = cache_control(&message.object, dropped);
     match content(&place, &message.object)? {
         Content::Nothing => {}
-        Content::Text(text) => said.push(Instruction { text: vec![text], control }),
+        Content::Text(text) => said.push(Text { text: vec![text], control }),
         Content::Parts(parts) => {
-            let mut joined = Instruction { text: Vec::new(), control: None };
+            let mut joined = Text { text: Vec::new(), control: None };
             let mut alone = Vec::new();
             for (place, part) in &parts {
                 let text = part_text(place, part)?;
@@ -169,7 +169,7 @@ fn instructions<'a>(
                     joined.text.push(LINE);
                 }
                 joined.text.push(text);
-                alone.push(Instruction { text: vec![text], control });
+                alone.push(Text { text: vec![text], control });
             }
             if let Some(last) = alone.last_mut() {
                 last.control = last.control.or(control);
@@ -347,13 +347,13 @@ impl<'a> Writer<'_, '_, 'a> {
         self.calls.are_answered();
         let mut written = ObjectWriter::open(self.list.element());
         written.raw("role", br#""assistant""#);
-        if let ([(text, None)], [], [], None) = (&*texts, &*calls, &*thoughts, control) {
-            written.pieces("content", [*text]);
+        if let ([Text { text, control: None }], [], [], None) = (&*texts, &*calls, &*thoughts, control) {
+            written.pieces("content", text.iter().copied());
             written.close();
             return Ok(());
         }
-        if let Some((_, last)) = texts.last_mut().filter(|_| calls.is_empty()) {
-            *last = last.or(control);
+        if let Some(last) = texts.last_mut().filter(|_| calls.is_empty()) {
+            last.control = last.control.or(control);
         }
         let mut blocks = ArrayWriter::open(written.member("content"));
         for thought in &thoughts {
@@ -362,8 +362,8 @@ impl<'a> Writer<'_, '_, 'a> {
             copy(thought, &["type", "thinking", "signature", "data"], &mut block);
             block.close();
         }
-        for (text, control) in texts {
-            write_text(&[text], control, blocks.element());
+        for Text { text, control } in texts {
+            write_text(&text, control, blocks.element());
         }
         let last = calls.len();
         for (number, call) in (1..).zip(calls) {
@@ -468,16 +468,21 @@ impl Parts<'_> {
     }
 }
 
-/// What a model said, as it stands inside quotes, each with what says that it is to be cached.
+/// What a model said.
 fn answer_texts<'a>(
     place: &str,
     message: &Object<'a>,
     dropped: &mut Dropped,
-) -> Result<Vec<(&'a [u8], Option<&'a [u8]>)>, Fault> {
+) -> Result<Vec<Text<'a>>, Fault> {
     let mut texts = Vec::new();
+    let mut say = |text: &'a [u8], control| {
+        if !says_nothing(text) {
+            texts.push(Text { text: vec![text], control });
+        }
+    };
     match content(place, message)? {
         Content::Nothing => {}
-        Content::Text(text) => texts.push((text, None)),
+        Content::Text(text) => say(text, None),
         Content::Parts(parts) => {
             for (place, part) in &parts {
                 let kind = if is_of(part, "type", "refusal") { "refusal" } else { "text" };
@@ -485,15 +490,14 @@ fn answer_texts<'a>(
                     "refusal" => text(&format!("{place}.refusal"), part.get("refusal"))?.escaped(),
                     _ => Some(part_text(place, part)?),
                 };
-                texts.push((said.unwrap_or_default(), cache_control(part, dropped)));
+                say(said.unwrap_or_default(), cache_control(part, dropped));
                 name_rest(part, "messages.content.", |name| is_known_of_part(name, kind), dropped);
             }
         }
     }
     if let Some(refusal) = member(message, "refusal") {
         let refusal = text(&format!("{place}.refusal"), Some(refusal))?.escaped();
-        texts.push((refusal.unwrap_or_default(), None));
+        say(refusal.unwrap_or_default(), None);
     }
-    texts.retain(|(text, _)| !says_nothing(text));
     Ok(texts)
 }
