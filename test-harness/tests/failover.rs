@@ -422,7 +422,8 @@ fn two_thousand_failures_in_a_row_are_all_answered_by_the_second_vendor() {
     eprintln!("a failover takes {:?}, the attempt that fails among it", with.saturating_sub(without));
     // Envoy's own pause before another attempt would be 25 ms.
     assert!(with < without + Duration::from_millis(5), "{with:?} with a failure, {without:?} without");
-    (gateway.first.take(), gateway.second.take());
+    gateway.first.take();
+    gateway.second.take();
     for round in 0..2000 {
         let (client, streams) = (CLIENTS_OF_ALL_KINDS[round % CLIENTS_OF_ALL_KINDS.len()], round % 2 == 0);
         client.check(&gateway.ask(client, streams), streams);

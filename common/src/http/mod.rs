@@ -1,5 +1,6 @@
 //! Heads, paths, local replies and faults: HTTP as values, without a connection.
 
+pub mod body;
 pub mod encoding;
 pub mod fault;
 pub mod head;

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use common::http::Fault;
-use common::json::{self, JsonError, Kind, Object, Patch, Raw};
+use common::http::body::{self, object_watching};
+use common::json::{self, Kind, Object, Patch, Raw};
 use common::llm::api::Api;
 
 use crate::config::ActiveProvider;
@@ -85,9 +86,9 @@ pub(crate) fn edit(
     }
     // First, for all else depends on what a body asks for in the end.
     if text.is_empty() {
-        return Err(empty());
+        return Err(body::empty());
     }
-    let applied = active.custom_settings.apply(text).map_err(malformed)?;
+    let applied = active.custom_settings.apply(text).map_err(body::malformed)?;
     let mut edited = edit_for_vendor(applied.body.as_deref().unwrap_or(text), api, active, wants_model)?;
     edited.body = edited.body.or(applied.body);
     edited.misfit = applied.misfit;
@@ -110,7 +111,7 @@ pub(crate) fn edit_for_vendor(
     active: &ActiveProvider,
     wants_model: bool,
 ) -> Result<Edited, Fault> {
-    let (body, has_developer) = parse(text)?;
+    let (body, has_developer) = object_watching(text, "developer")?;
     let mut patch = Patch::new(text);
     let streams = body.get("stream").is_some_and(is_truthy);
     if api == Api::ChatCompletions {
@@ -126,33 +127,6 @@ pub(crate) fn edit_for_vendor(
     }
     let body = (!patch.is_empty()).then(|| patch.finish());
     Ok(Edited { body, streams, model, misfit: None })
-}
-
-/// The body.
-pub(crate) fn object(text: &[u8]) -> Result<Object<'_>, Fault> {
-    if text.is_empty() {
-        return Err(empty());
-    }
-    json::object(text).map_err(malformed)
-}
-
-/// The body, and whether the role `developer` may be in it.
-fn parse(text: &[u8]) -> Result<(Object<'_>, bool), Fault> {
-    if text.is_empty() {
-        return Err(empty());
-    }
-    json::object_watching(text, "developer").map_err(malformed)
-}
-
-fn empty() -> Fault {
-    Fault::client(400, "empty_body", "the request has no body, a JSON object is expected")
-}
-
-fn malformed(error: JsonError) -> Fault {
-    match error {
-        JsonError::NotAnObject => Fault::client(400, "invalid_json", "the request body is no JSON object"),
-        error => Fault::client(400, "invalid_json", format!("the request body is not valid JSON: {error}")),
-    }
 }
 
 /// The values of `stream` that vendors and clients take for true.
@@ -234,14 +208,5 @@ mod tests {
         }
         assert!(!asks_for_stream(b"{}"));
         assert!(!asks_for_stream(b"{\"stream\":true"));
-    }
-
-    #[test]
-    fn a_body_that_is_no_object_is_the_clients_fault() {
-        for text in ["", "not json", "[]", "\"x\"", "{\"a\":1", "{\"a\":1}x", "{\"a\":\"\u{1}\"}"] {
-            let fault = parse(text.as_bytes()).map(|_| ()).unwrap_err();
-            assert_eq!(fault.status, 400, "{text:?}");
-        }
-        assert_eq!(parse(b"{\"a\":\"\xff\"}").map(|_| ()).unwrap_err().status, 400);
     }
 }

@@ -19,7 +19,7 @@ use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
 use crate::retry::{Retry, RetrySettings};
-use crate::translate::{Manner, Pair, Talk};
+use translate::{Manner, Pair, Talk};
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;

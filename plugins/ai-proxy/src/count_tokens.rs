@@ -7,8 +7,8 @@ use common::http::{Fault, LocalReply};
 use common::json::{Kind, Object, Raw};
 use common::llm::tokens::Estimate;
 
-use crate::body;
-use crate::translate::place::Place;
+use common::http::body;
+use translate::place::Place;
 
 /// Tells the client that nobody has counted.
 const HOW: (&str, &str) = ("x-ai-proxy-token-count", "estimated");

@@ -24,8 +24,8 @@ use crate::credential::OriginalAuth;
 use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
 use crate::status::is_success;
-use crate::translate::{Carried, Pair, Stamp, Talk, vendor_error};
 use crate::{body, count_tokens, form, health};
+use translate::{Carried, Pair, Stamp, Talk, vendor_error};
 
 pub(crate) const ORIGINAL_HOST: &str = "x-envoy-original-host";
 pub(crate) const ORIGINAL_PATH: &str = "x-envoy-original-path";

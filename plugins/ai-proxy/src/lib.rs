@@ -41,7 +41,6 @@ mod provider;
 mod reference;
 mod retry;
 mod status;
-mod translate;
 
 pub use config::Config;
 pub use filter::AiProxy;

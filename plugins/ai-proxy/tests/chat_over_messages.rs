@@ -448,7 +448,7 @@ fn the_form_of_an_answer() {
     assert_eq!(format(json!({"name":"N","description":"D","schema":schema})), expected(named.clone()));
     assert_eq!(format(json!({"name":"n","description":"d","schema":named})), expected(named));
     let reference = json!({"$ref":"#/$defs/a","$defs":{"a":{"type":"object"}}});
-    assert_eq!(format(json!({"name":"n","schema":reference})), expected(reference.clone()));
+    assert_eq!(format(json!({"name":"n","schema":reference})), expected(reference));
     let with_effort = told(&json!({"output_config":{"effort":"low"},
         "response_format":{"type":"json_schema","json_schema":{"schema":schema}}}));
     assert_eq!(with_effort["output_config"]["effort"], "low");

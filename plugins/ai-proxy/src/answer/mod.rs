@@ -14,7 +14,7 @@ use common::http::{Fault, LocalReply};
 use common::json::{Kind, Object, Raw};
 
 use crate::provider::Provider;
-use crate::translate::{Pair, vendor_error};
+use translate::{Pair, vendor_error};
 
 pub(crate) use opening::Opening;
 pub(crate) use reasoning::Mode;

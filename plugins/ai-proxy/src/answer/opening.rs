@@ -7,7 +7,7 @@ use common::http::{Fault, Side};
 use common::json::{self, Object};
 
 use super::{error_of, is_blank};
-use crate::translate::vendor_error;
+use translate::vendor_error;
 
 /// What is kept of a stream that says nothing. One that is longer has begun, whatever it says.
 const MAX_HELD: usize = 64 << 10;

@@ -8,7 +8,7 @@ use common::llm::error;
 use super::reasoning::{self, CLOSE, Mode, NAMES, OPEN, Said};
 use super::{Answers, error_of, is_blank};
 use crate::provider::Provider;
-use crate::translate::{ClientStream, Streams, VendorStream};
+use translate::{ClientStream, Streams, VendorStream};
 
 /// The largest event that is read; streams of images have large ones.
 const MAX_EVENT: usize = 16 << 20;

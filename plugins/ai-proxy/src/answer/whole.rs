@@ -8,7 +8,7 @@ use common::llm::error;
 
 use super::reasoning::{self, CLOSE, Mode, OPEN, Said};
 use super::{Answers, error_of};
-use crate::translate::Carried;
+use translate::Carried;
 
 /// More of a vendor's message than this is no help to a client.
 const MAX_MESSAGE: usize = 2 << 10;

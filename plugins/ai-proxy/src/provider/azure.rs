@@ -5,7 +5,7 @@ use common::llm::api::Api;
 
 use super::custom_url::{CustomUrl, rebased};
 use super::{Auth, Endpoint, Others, Profile, Provider, Query, openai};
-use crate::translate::Manner;
+use translate::Manner;
 
 pub(super) static PROFILE: Profile = Profile {
     auth: Auth::Header("api-key"),

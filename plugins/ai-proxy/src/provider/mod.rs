@@ -11,7 +11,7 @@ use common::llm::api::Api;
 use crate::config::Settings;
 use crate::credential::{Auth, Keyless};
 use crate::path::{Endpoint, Others, Query};
-use crate::translate::Manner;
+use translate::Manner;
 
 mod ai360;
 mod azure;

@@ -7,7 +7,7 @@ use common::llm::api::Api;
 
 use super::response_format::ResponseFormat;
 use super::{Endpoint, Keyless, Others, Profile, Provider, custom_url};
-use crate::translate::Manner;
+use translate::Manner;
 
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::ClientKey,

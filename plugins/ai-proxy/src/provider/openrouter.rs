@@ -4,7 +4,7 @@ use common::json::{Object, Patch};
 use common::llm::api::Api;
 
 use super::{Profile, Provider};
-use crate::translate::{Manner, Thinking};
+use translate::{Manner, Thinking};
 
 pub(super) static PROFILE: Profile = Profile {
     keeps_original_path: true,

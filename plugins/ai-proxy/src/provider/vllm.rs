@@ -4,7 +4,7 @@ use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
 
 use super::{Endpoint, Keyless, Profile, Provider, custom_url};
-use crate::translate::Manner;
+use translate::Manner;
 
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::ClientKeyIfAny,

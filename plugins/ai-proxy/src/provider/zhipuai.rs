@@ -5,7 +5,7 @@ use common::json::{Object, Patch};
 use common::llm::api::Api;
 
 use super::{Endpoint, Profile, Provider};
-use crate::translate::{Manner, Thinking};
+use translate::{Manner, Thinking};
 
 pub(super) static PROFILE: Profile = Profile {
     manner: Manner { thinking: Thinking::Switch, ..Manner::OPENAI },

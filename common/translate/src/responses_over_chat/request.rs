@@ -5,8 +5,8 @@ use common::json::{Kind, Object, ObjectWriter, Raw};
 
 use super::input;
 use super::tools::{Tools, write_tools};
-use crate::body;
-use crate::translate::{Dropped, Manner, Thinking};
+use crate::{Dropped, Manner, Thinking};
+use common::http::body;
 
 /// Members that mean the same in both.
 const SAME: [&str; 9] = [

@@ -4,9 +4,9 @@ use common::http::Fault;
 use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::messages;
-use crate::body;
-use crate::translate::place::Place;
-use crate::translate::{Dropped, Manner, Thinking};
+use crate::place::Place;
+use crate::{Dropped, Manner, Thinking};
+use common::http::body;
 
 /// Members that mean the same in both.
 const SAME: [&str; 4] = ["model", "temperature", "top_p", "stream"];

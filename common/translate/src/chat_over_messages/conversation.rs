@@ -6,8 +6,8 @@ use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 use super::calls::{Calls, called};
 use super::request::{object, text};
 use super::source;
-use crate::translate::Dropped;
-use crate::translate::read::{copy, is_blank, is_of, member, misfit, name_rest};
+use crate::Dropped;
+use crate::read::{copy, is_blank, is_of, member, misfit, name_rest};
 
 /// What any message may have. Thinking without its signature is nothing to the vendor, and what a model said of its
 /// thinking is told in `thinking_blocks`.

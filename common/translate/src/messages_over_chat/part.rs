@@ -4,8 +4,8 @@ use common::http::Fault;
 use common::json::{Object, ObjectWriter, Raw};
 
 use super::request::{drop_others, is_of, member};
-use crate::translate::Dropped;
-use crate::translate::place::Place;
+use crate::Dropped;
+use crate::place::Place;
 
 /// What a document without a title is called; OpenAI wants files to have names.
 const FILE_NAME: &[u8] = b"document.pdf";

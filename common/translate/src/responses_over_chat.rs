@@ -22,7 +22,7 @@ use common::json::{self, JsonError, Kind, Object};
 use self::output::{Asked, Call, Head, Item, Part, State, Status, Usage, add, annotation, incomplete};
 use super::chat::{finish_reason, thinking};
 use super::{ClientStream, Dropped, Front, Manner, Stamp};
-use crate::body;
+use common::http::body;
 
 /// Codes of failures that clients know: of a
 /// [response's](https://platform.openai.com/docs/api-reference/responses/object), and two that Codex looks for.

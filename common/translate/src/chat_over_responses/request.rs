@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use common::http::Fault;
 use common::json::{self, ArrayWriter, Kind, Object, ObjectWriter, Patch, Raw};
 
-use crate::translate::Dropped;
-use crate::translate::read::{
+use crate::Dropped;
+use crate::read::{
     copy, inner, is_blank, is_of, list, member, misfit, name_rest, objects, parts, refuse_audio, string, text,
 };
 

@@ -5,8 +5,8 @@ use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::conversation::cache_control;
 use super::request::{object, patched, text};
-use crate::translate::Dropped;
-use crate::translate::read::{copy, is_of, list, member, misfit, name_rest};
+use crate::Dropped;
+use crate::read::{copy, is_of, list, member, misfit, name_rest};
 
 /// The search of the web that all models know which know any:
 /// <https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool>.

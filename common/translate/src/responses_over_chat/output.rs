@@ -5,8 +5,8 @@ use common::json::{self, ArrayWriter, Kind as JsonKind, Object, ObjectWriter, Ra
 use super::argument::Argument;
 use super::input::ACTION;
 use super::tools::{Kind, Tools};
-use crate::translate::Stamp;
-use crate::translate::read::string;
+use crate::Stamp;
+use crate::read::string;
 
 /// No id that OpenAI makes is longer.
 const MAX_ID: usize = 40;

@@ -9,11 +9,11 @@ mod chat;
 mod chat_over_messages;
 mod chat_over_responses;
 mod dropped;
-pub(crate) mod messages_over_chat;
-pub(crate) mod place;
+mod messages_over_chat;
+pub mod place;
 mod read;
-pub(crate) mod responses_over_chat;
-pub(crate) mod vendor_error;
+mod responses_over_chat;
+pub mod vendor_error;
 
 use common::framing::sse::Event;
 use common::http::{Fault, Head};
@@ -25,7 +25,7 @@ pub(crate) use dropped::Dropped;
 
 /// The APIs in which conversations are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Talk {
+pub enum Talk {
     /// OpenAI's [chat completions](https://platform.openai.com/docs/api-reference/chat).
     Chat,
     /// Anthropic's [Messages](https://docs.anthropic.com/en/api/messages).
@@ -36,10 +36,10 @@ pub(crate) enum Talk {
 
 impl Talk {
     /// What vendors are asked in, the one that loses the least first.
-    pub(crate) const ALL: [Self; 3] = [Self::Chat, Self::Messages, Self::Responses];
+    pub const ALL: [Self; 3] = [Self::Chat, Self::Messages, Self::Responses];
 
     /// The conversation that a request for this API takes part in.
-    pub(crate) fn of(api: Api) -> Option<Self> {
+    pub fn of(api: Api) -> Option<Self> {
         match api {
             Api::ChatCompletions => Some(Self::Chat),
             Api::AnthropicMessages => Some(Self::Messages),
@@ -49,7 +49,7 @@ impl Talk {
     }
 
     /// The operation that takes it a step further.
-    pub(crate) fn api(self) -> Api {
+    pub fn api(self) -> Api {
         match self {
             Self::Chat => Api::ChatCompletions,
             Self::Messages => Api::AnthropicMessages,
@@ -60,15 +60,17 @@ impl Talk {
 
 /// What a client speaks, and what it is carried over. The two differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pair {
-    pub(crate) client: Talk,
-    pub(crate) vendor: Talk,
+pub struct Pair {
+    /// The client's.
+    pub client: Talk,
+    /// The vendor's.
+    pub vendor: Talk,
 }
 
 impl Pair {
     /// How each API is carried that is not spoken as it is: as it is `told`, or else, where a vendor `lacks` it, over
     /// the first that the vendor `serves`.
-    pub(crate) fn all(told: &[Self], lacks: impl Fn(Api) -> bool, serves: impl Fn(Api) -> bool) -> Vec<Self> {
+    pub fn all(told: &[Self], lacks: impl Fn(Api) -> bool, serves: impl Fn(Api) -> bool) -> Vec<Self> {
         let over = |client: Talk| {
             let is_other = |vendor: &Talk| *vendor != client && serves(vendor.api());
             Talk::ALL.into_iter().find(is_other).filter(|_| lacks(client.api()))
@@ -81,12 +83,12 @@ impl Pair {
     }
 
     /// What the client's errors look like.
-    pub(crate) fn dialect(self) -> Dialect {
+    pub fn dialect(self) -> Dialect {
         Dialect::of(self.client.api())
     }
 
     /// Headers that tell the vendor of the client's API only; keys are removed anyway.
-    pub(crate) fn headers(self) -> &'static [&'static str] {
+    pub fn headers(self) -> &'static [&'static str] {
         match self.client {
             Talk::Chat => &[],
             Talk::Messages => &["anthropic-version", "anthropic-beta"],
@@ -97,11 +99,11 @@ impl Pair {
 
 /// What translators know of an exchange beside its bodies.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     /// When the request came, in seconds since 1970.
-    pub(crate) created: u64,
+    pub created: u64,
     /// Makes ids unique that no vendor gives.
-    pub(crate) seed: u64,
+    pub seed: u64,
 }
 
 /// The client's side of one exchange, once its request has become a chat.
@@ -137,7 +139,7 @@ pub(crate) trait Back {
 }
 
 /// Writes the events of an answer in a client's own API. It is told of a chat, chunk by chunk.
-pub(crate) trait ClientStream {
+pub trait ClientStream {
     /// Takes a chunk of the chat.
     fn chunk(&mut self, chunk: &Object<'_>, out: &mut Vec<u8>);
 
@@ -155,7 +157,7 @@ pub(crate) trait ClientStream {
 }
 
 /// Reads a vendor's stream of events as one of chats.
-pub(crate) trait VendorStream {
+pub trait VendorStream {
     /// Takes an event. Each chunk that comes of it is given to `chunk`, as the JSON of a
     /// `chat.completion.chunk`, or of an object with an `error`. Says whether the vendor's answer ends here; then
     /// nothing is expected any more.
@@ -164,17 +166,18 @@ pub(crate) trait VendorStream {
 
 /// How a vendor wants to be asked, where vendors of one API differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Manner {
-    pub(crate) thinking: Thinking,
+pub struct Manner {
+    /// How it is told to think.
+    pub thinking: Thinking,
     /// A message of the system's that stands among the others is refused.
-    pub(crate) system_first: bool,
+    pub system_first: bool,
     /// The member that limits an answer.
-    pub(crate) limit: &'static str,
+    pub limit: &'static str,
 }
 
 /// How a vendor is told to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Thinking {
+pub enum Thinking {
     /// `reasoning_effort`.
     Effort,
     /// `reasoning.max_tokens`, a budget in tokens.
@@ -203,24 +206,23 @@ impl Thinking {
 
 impl Manner {
     /// That of whoever is compatible with OpenAI.
-    pub(crate) const OPENAI: Self =
-        Self { thinking: Thinking::Effort, system_first: false, limit: "max_tokens" };
+    pub const OPENAI: Self = Self { thinking: Thinking::Effort, system_first: false, limit: "max_tokens" };
     /// OpenAI's own models that think refuse the older name of the limit, and all of them know the newer one:
     /// <https://platform.openai.com/docs/api-reference/chat/create#chat_create-max_completion_tokens>.
-    pub(crate) const LIMIT: &str = "max_completion_tokens";
+    pub const LIMIT: &str = "max_completion_tokens";
 }
 
 /// The two halves of a streamed answer's way, where there is something to be done.
 #[derive(Default)]
-pub(crate) struct Streams {
+pub struct Streams {
     /// The vendor sends no chunks of chats.
-    pub(crate) back: Option<Box<dyn VendorStream>>,
+    pub back: Option<Box<dyn VendorStream>>,
     /// The client gets no chunks of chats.
-    pub(crate) front: Option<Box<dyn ClientStream>>,
+    pub front: Option<Box<dyn ClientStream>>,
 }
 
 /// An exchange that is carried over another API than the client's.
-pub(crate) struct Carried {
+pub struct Carried {
     pair: Pair,
     stamp: Stamp,
     front: Option<Box<dyn Front>>,
@@ -230,7 +232,7 @@ pub(crate) struct Carried {
 
 impl Carried {
     /// An exchange whose request has not come yet.
-    pub(crate) fn new(pair: Pair, stamp: Stamp) -> Self {
+    pub fn new(pair: Pair, stamp: Stamp) -> Self {
         Self { pair, stamp, front: None, back: None, dropped: Dropped::default() }
     }
 
@@ -238,7 +240,7 @@ impl Carried {
     ///
     /// # Errors
     /// The request is not one, or asks for what no chat can give.
-    pub(crate) fn chat_of(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
+    pub fn chat_of(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
         let (chat, front) = match self.pair.client {
             Talk::Chat => return Ok(None),
             Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
@@ -252,7 +254,7 @@ impl Carried {
     ///
     /// # Errors
     /// The chat asks for what the vendor cannot give.
-    pub(crate) fn request_of(&mut self, chat: &[u8], head: &mut Head) -> Result<Option<Vec<u8>>, Fault> {
+    pub fn request_of(&mut self, chat: &[u8], head: &mut Head) -> Result<Option<Vec<u8>>, Fault> {
         let mut dropped = Dropped::default();
         let made = match self.pair.vendor {
             Talk::Chat => return Ok(None),
@@ -275,7 +277,7 @@ impl Carried {
     }
 
     /// Names of what the client asked for and the vendor was not told, as the value of a header.
-    pub(crate) fn dropped(&self) -> Option<String> {
+    pub fn dropped(&self) -> Option<String> {
         self.dropped.header()
     }
 
@@ -283,7 +285,7 @@ impl Carried {
     ///
     /// # Errors
     /// It is no JSON object.
-    pub(crate) fn chat_of_answer(&self, answer: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
+    pub fn chat_of_answer(&self, answer: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
         self.back.as_ref().map(|back| back.answer(answer)).transpose()
     }
 
@@ -291,12 +293,12 @@ impl Carried {
     ///
     /// # Errors
     /// It is no JSON object.
-    pub(crate) fn answer(&self, chat: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
+    pub fn answer(&self, chat: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
         self.front.as_ref().map(|front| front.answer(chat)).transpose()
     }
 
     /// The two halves of a streamed answer's way, where there is something to be done.
-    pub(crate) fn streams(&self) -> Streams {
+    pub fn streams(&self) -> Streams {
         Streams {
             back: self.back.as_ref().map(|back| back.stream()),
             front: self.front.as_ref().map(|front| front.stream()),

@@ -22,7 +22,7 @@ const MAX_KIND: usize = 64;
 /// The body of an upstream's error, as the client knows errors. Programs tell errors apart by their codes, so the
 /// vendor's is kept, and its type where the client's dialect leaves that open; its `param` is not, as it names what the
 /// client has not said.
-pub(crate) fn body(dialect: Dialect, status: u16, text: &[u8]) -> Vec<u8> {
+pub fn body(dialect: Dialect, status: u16, text: &[u8]) -> Vec<u8> {
     let object = json::object(text).ok();
     let error = object.as_ref().and_then(|body| body.get("error")?.object());
     let word = |name: &str| error.as_ref().and_then(|error| error.get(name)?.as_str());
@@ -49,7 +49,7 @@ fn is_type(kind: &str) -> bool {
 }
 
 /// The message in the body of an error; the whole body where none is found in it.
-pub(crate) fn message(status: u16, body: &[u8]) -> String {
+pub fn message(status: u16, body: &[u8]) -> String {
     let found = json::object(body).ok().and_then(|body| {
         PLACES.iter().find_map(|place| {
             let (last, parents) = place.split_last()?;
@@ -92,7 +92,7 @@ const STATUSES: &[(&str, u16)] = &[
 ];
 
 /// The status that an error within a stream would have had outside of it, if it says.
-pub(crate) fn status(body: &Object<'_>) -> Option<u16> {
+pub fn status(body: &Object<'_>) -> Option<u16> {
     let error = body.get("error").and_then(|error| error.object());
     let said = ["code", "status", "type"].into_iter().filter_map(|name| {
         let value = error.as_ref().and_then(|error| error.get(name)).or_else(|| body.get(name))?;

@@ -13,7 +13,7 @@ use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw
 
 use super::read::{is_blank, is_of, member, string};
 use super::{Back, Dropped, Stamp, VendorStream};
-use crate::body;
+use common::http::body;
 
 /// A chat as a request for a response, and what its answer needs.
 ///

@@ -9,8 +9,8 @@ use super::output::{Asked, Call, Head, Item, Part, State, Status, Usage};
 use super::output::{add, annotation, incomplete, write_list, write_summary};
 use super::tools::Kind;
 use super::{error_code, error_type, logprobs, said};
-use crate::translate::chat::{finish_reason, index, thinking};
-use crate::translate::{ClientStream, vendor_error};
+use crate::chat::{finish_reason, index, thinking};
+use crate::{ClientStream, vendor_error};
 
 /// How many tools a response may call.
 const MAX_TOOLS: usize = 128;

@@ -6,8 +6,8 @@ use common::http::Fault;
 use common::json::{Object, ObjectWriter};
 
 use super::request::{object, text};
-use crate::translate::Dropped;
-use crate::translate::read::{member, misfit, name_rest};
+use crate::Dropped;
+use crate::read::{member, misfit, name_rest};
 
 const PDF: &str = "application/pdf";
 /// How a PDF begins in base64.

@@ -8,8 +8,8 @@ use common::json::{ArrayWriter, Object, ObjectWriter, Raw};
 
 use super::part::{self, PARAGRAPH, Part, escaped};
 use super::request::{drop_others, member};
-use crate::translate::place::Place;
-use crate::translate::{Dropped, Manner};
+use crate::place::Place;
+use crate::{Dropped, Manner};
 
 /// A client of Anthropic's begins the system's text with this line, in which one item differs from request to
 /// request, so that no vendor could cache what follows.

@@ -9,7 +9,7 @@ use common::http::Fault;
 use common::json::{ArrayWriter, Kind as JsonKind, Object, ObjectWriter, Raw};
 
 use super::request::{member, misfit, name_others, refused, text};
-use crate::translate::Dropped;
+use crate::Dropped;
 
 /// The name of the local shell's function.
 pub(super) const SHELL: &str = "local_shell";

@@ -7,8 +7,8 @@ use common::http::Fault;
 use common::json::Object;
 
 use super::request::{object, text};
-use crate::translate::chat::arguments;
-use crate::translate::read::{is_of, member, misfit};
+use crate::chat::arguments;
+use crate::read::{is_of, member, misfit};
 
 /// No id that is repeated to a client is longer.
 const MAX_ID: usize = 64;

@@ -18,7 +18,7 @@ use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw
 
 use super::read::{escaped, is_blank, member, string};
 use super::{Back, Dropped, Stamp, VendorStream};
-use crate::body;
+use common::http::body;
 
 /// Lets a request name files that were uploaded before: <https://docs.anthropic.com/en/docs/build-with-claude/files>.
 const FILES_BETA: &str = "files-api-2025-04-14";

@@ -5,8 +5,8 @@ use common::json::{self, Kind, Object, ObjectWriter, Patch, Raw};
 
 use super::conversation::Conversation;
 use super::tools;
-use crate::translate::Dropped;
-use crate::translate::read::{is_blank, is_of, member, misfit, name_rest, refuse_audio};
+use crate::Dropped;
+use crate::read::{is_blank, is_of, member, misfit, name_rest, refuse_audio};
 
 /// Members that are put in another way, or that nothing has to be said of. All others have no place.
 const PUT: [&str; 27] = [

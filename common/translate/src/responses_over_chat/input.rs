@@ -8,7 +8,7 @@ use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::request::{member, misfit, name_others, refused, text};
 use super::tools::{SHELL, function_name};
-use crate::translate::{Dropped, Manner};
+use crate::{Dropped, Manner};
 
 /// Items of tools that no vendor of chats has: what they say is lost.
 const HOSTED: [&str; 20] = [

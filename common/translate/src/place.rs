@@ -7,18 +7,25 @@ use common::json::{Kind, Object, Raw};
 
 /// A way to a value, which is written down only if somebody has to be told of it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'p> {
+pub enum Place<'p> {
+    /// A member of the request.
     Root(&'static str),
+    /// A member of what stands there.
     Member(&'p Place<'p>, &'static str),
+    /// An element of the list that stands there.
     Element(&'p Place<'p>, usize),
 }
 
 impl Place<'_> {
-    pub(crate) fn member(&self, name: &'static str) -> Place<'_> {
+    /// The place of a member.
+    #[must_use]
+    pub fn member(&self, name: &'static str) -> Place<'_> {
         Place::Member(self, name)
     }
 
-    pub(crate) fn element(&self, at: usize) -> Place<'_> {
+    /// The place of an element.
+    #[must_use]
+    pub fn element(&self, at: usize) -> Place<'_> {
         Place::Element(self, at)
     }
 
@@ -26,7 +33,7 @@ impl Place<'_> {
     ///
     /// # Errors
     /// It is no list, or not all of its elements are objects.
-    pub(crate) fn objects<'a>(self, list: Option<Raw<'a>>, what: &str) -> Result<Vec<Object<'a>>, Fault> {
+    pub fn objects<'a>(self, list: Option<Raw<'a>>, what: &str) -> Result<Vec<Object<'a>>, Fault> {
         let elements = list.and_then(|list| list.elements()).ok_or_else(|| self.expected(what))?;
         let object = |(at, element): (usize, &Raw<'a>)| {
             element.object().ok_or_else(|| self.element(at).expected("an object"))
@@ -38,18 +45,18 @@ impl Place<'_> {
     ///
     /// # Errors
     /// It is none.
-    pub(crate) fn text<'a>(self, object: &Object<'a>, name: &'static str) -> Result<Raw<'a>, Fault> {
+    pub fn text<'a>(self, object: &Object<'a>, name: &'static str) -> Result<Raw<'a>, Fault> {
         let text = object.get(name).filter(|value| value.kind() == Kind::String);
         text.ok_or_else(|| self.member(name).expected("a text"))
     }
 
     /// What stands there is not what should.
-    pub(crate) fn expected(self, what: &str) -> Fault {
+    pub fn expected(self, what: &str) -> Fault {
         Fault::client(400, "invalid_request", format!("{self}: expected {what}"))
     }
 
     /// What stands there cannot be carried.
-    pub(crate) fn has_no_place(self, kind: &str) -> Fault {
+    pub fn has_no_place(self, kind: &str) -> Fault {
         let is_name =
             kind.len() <= 64 && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let kind = if is_name { kind } else { "?" };

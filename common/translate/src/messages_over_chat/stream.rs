@@ -6,8 +6,8 @@ use common::llm::dialect::Dialect;
 use common::llm::error;
 
 use super::{Usage, finish_reason, stop_reason, string, texts, thinking};
-use crate::translate::chat::index;
-use crate::translate::{ClientStream, vendor_error};
+use crate::chat::index;
+use crate::{ClientStream, vendor_error};
 
 /// How many tools a message may call.
 const MAX_TOOLS: usize = 128;
