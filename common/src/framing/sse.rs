@@ -180,6 +180,13 @@ impl Decoder {
         !self.line.is_empty() || !self.event.is_empty()
     }
 
+    /// Whether this piece is nothing but whole events: who finds nothing in it of interest need not push it.
+    #[must_use]
+    pub fn may_pass(&self, piece: &[u8]) -> bool {
+        let is_between = !self.at_start && !self.is_inside_event() && self.oversize != Oversize::Skipping;
+        is_between && (piece.ends_with(b"\n\n") || piece.ends_with(b"\n\r\n"))
+    }
+
     fn grow(&mut self, by: usize) -> Result<(), FrameError> {
         self.size = self.size.saturating_add(by);
         match self.oversize {
@@ -309,6 +316,22 @@ mod tests {
     fn an_event_without_its_blank_line_still_counts() {
         check("data: a\n\ndata: [DONE]", &["a", "[DONE]"]);
         check("data: a\n", &["a"]);
+    }
+
+    #[test]
+    fn what_is_nothing_but_whole_events_may_pass() {
+        let mut decoder = Decoder::skipping(20);
+        let mut check = |before: &str, piece: &str, expected: bool| {
+            decoder.push(before.as_bytes(), &mut |_| {}).unwrap();
+            assert_eq!(decoder.may_pass(piece.as_bytes()), expected, "{piece:?} after {before:?}");
+        };
+        check("", "data: a\n\n", false);
+        check("data: a\n\n", "data: b\n\ndata: c\r\n\r\n", true);
+        check("", "data: b\n", false);
+        check("data: b\n", "data: c\n\n", false);
+        check("\nda", "ta: c\n\n", false);
+        check("ta: longer than the limit", "\n\n", false);
+        check("\n\n", "data: d\n\n", true);
     }
 
     #[test]

@@ -52,7 +52,14 @@ impl Env for Envoy {
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        ffi::property(path.join("\0").as_bytes()).ok().flatten()
+        let mut joined = Vec::with_capacity(64);
+        for (part, at) in path.iter().zip(0..) {
+            if at > 0 {
+                joined.push(0);
+            }
+            joined.extend_from_slice(part.as_bytes());
+        }
+        ffi::property(&joined).ok().flatten()
     }
 
     fn set_property(&self, key: &str, value: &[u8]) {

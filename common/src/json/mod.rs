@@ -8,6 +8,7 @@ mod block;
 pub mod decimal;
 mod nested;
 mod object;
+mod outline;
 mod patch;
 mod path;
 mod query;
@@ -16,7 +17,8 @@ mod skim;
 mod tree;
 mod write;
 
-pub use object::{Kind, Object, Raw, object, object_watching, value};
+pub use object::{Kind, Object, Raw, object, object_watching, unescaped, value};
+pub use outline::{MAX_SHOWN, Outline, Outlined};
 pub use patch::Patch;
 pub use path::{Path, path_names};
 pub use query::{Query, QueryError};

@@ -66,7 +66,7 @@ pub(super) fn pass(text: &[u8], start: usize, outer: u32, watched: &[u8]) -> Res
 
 /// The end of a text, filled up with spaces.
 #[cold]
-fn last(rest: &[u8]) -> Block {
+pub(super) fn last(rest: &[u8]) -> Block {
     let mut bytes = [b' '; LONG];
     bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     Block::new(&bytes)
@@ -75,7 +75,7 @@ fn last(rest: &[u8]) -> Block {
 /// The bytes that a backslash escapes. Of several in a row every second one is itself escaped; `carry` is
 /// whether the first byte is, and becomes whether the first one behind is.
 #[inline]
-fn following(backslashes: u64, carry: &mut u64) -> u64 {
+pub(super) fn following(backslashes: u64, carry: &mut u64) -> u64 {
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
     let escaping = backslashes & !*carry;
     let follows = escaping << 1 | ODD;
@@ -88,7 +88,7 @@ fn following(backslashes: u64, carry: &mut u64) -> u64 {
 
 /// For each bit, whether the number of bits up to and with it is odd.
 #[inline]
-fn up_to_each(mut bits: u64) -> u64 {
+pub(super) fn up_to_each(mut bits: u64) -> u64 {
     for distance in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << distance;
     }

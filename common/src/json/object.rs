@@ -178,6 +178,11 @@ pub struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
+    /// A text that is taken for one value: whoever reads it proves what is read of it.
+    pub(super) fn unproven(text: &'a [u8]) -> Self {
+        Self { text, offset: 0 }
+    }
+
     /// The text of the value, without spaces around.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
@@ -274,8 +279,16 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// The text of what stands between the quotes of a valid string.
-fn unescaped(inside: &[u8]) -> Option<String> {
+/// The text of what stands between the quotes of a string. `None`: it is no text.
+#[must_use]
+pub fn unescaped(inside: &[u8]) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'\\', inside).is_none() {
+        return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
+    }
+    spelled_out(inside).map(Cow::Owned)
+}
+
+fn spelled_out(inside: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(inside.len());
     let mut rest = inside;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -317,11 +330,7 @@ fn hex(rest: &mut &[u8]) -> Option<u32> {
 
 /// The text of a string literal. `None`: it is none, or no text.
 pub(super) fn unquoted(quoted: &[u8]) -> Option<Cow<'_, str>> {
-    let inside = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if memchr::memchr(b'\\', inside).is_none() {
-        return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
-    }
-    unescaped(inside).map(Cow::Owned)
+    unescaped(quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use memchr::memchr2;
 
-use super::object::{Raw, object, value};
+use super::object::{Object, Raw, object, value};
 
 /// Names longer than this are nobody's.
 const MAX_NAME: usize = 256;
@@ -26,7 +26,7 @@ pub trait Skim {
     /// A member of that name begins.
     fn wants(&mut self, name: &str) -> Want;
     /// A member ended of which the value was wanted. Only its end is proven.
-    fn member(&mut self, name: &str, value: &[u8]);
+    fn member(&mut self, name: &str, value: Raw<'_>);
     /// Some more of a value of which the pieces were wanted.
     fn piece(&mut self, _text: &[u8]) {}
     /// An object has ended.
@@ -208,7 +208,7 @@ impl Skimmer {
         if let Some(Want::Value { .. }) = self.want
             && let Some(name) = self.named()
         {
-            reader.member(&name, &self.kept);
+            reader.member(&name, Raw::unproven(&self.kept));
         }
         self.kept.clear();
     }
@@ -238,10 +238,10 @@ fn whole(text: &[u8], reader: &mut dyn Skim) -> bool {
     }
 }
 
-fn show(object: &super::Object<'_>, reader: &mut dyn Skim) {
+fn show(object: &Object<'_>, reader: &mut dyn Skim) {
     for (name, value) in object.members() {
         match reader.wants(&name) {
-            Want::Value { limit } if value.text().len() <= limit => reader.member(&name, value.text()),
+            Want::Value { limit } if value.text().len() <= limit => reader.member(&name, value),
             Want::Pieces => reader.piece(value.text()),
             Want::Value { .. } | Want::Nothing => {}
         }
@@ -269,8 +269,8 @@ mod tests {
             }
         }
 
-        fn member(&mut self, name: &str, value: &[u8]) {
-            self.seen.push(format!("{name}={}", String::from_utf8_lossy(value)));
+        fn member(&mut self, name: &str, value: Raw<'_>) {
+            self.seen.push(format!("{name}={}", String::from_utf8_lossy(value.text())));
         }
 
         fn piece(&mut self, text: &[u8]) {

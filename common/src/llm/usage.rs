@@ -57,6 +57,12 @@ impl Details {
         self.iter().find(|(known, _)| *known == name).map(|(_, count)| count)
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A JSON object.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -361,12 +367,11 @@ impl Format {
     #[must_use]
     pub fn of(content_type: Option<&[u8]>) -> Option<Self> {
         let Some(content_type) = content_type else { return Some(Self::Json) };
-        let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-        let essence = essence.trim_ascii().to_ascii_lowercase();
+        let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let suffix = essence.split_last_chunk::<5>().map_or(&b""[..], |(_, suffix)| suffix);
-        match FORMATS.iter().find(|(name, _)| *essence == *name.as_bytes()) {
+        match FORMATS.iter().find(|(name, _)| essence.eq_ignore_ascii_case(name.as_bytes())) {
             Some((_, format)) => Some(*format),
-            None if suffix == b"+json" => Some(Self::Json),
+            None if suffix.eq_ignore_ascii_case(b"+json") => Some(Self::Json),
             None => None,
         }
     }
@@ -383,6 +388,9 @@ static FORMATS: [(&str, Format); 8] = [
     ("text/plain", Format::Json),
     ("text/javascript", Format::Json),
 ];
+
+/// Gets the JSON of an event.
+pub type OnEvent<'a> = dyn FnMut(&[u8]) + 'a;
 
 /// Reads a response as it passes, and keeps nothing of it but what it was asked for.
 #[derive(Debug)]
@@ -414,15 +422,25 @@ impl Reader {
         Self { framing, report: Report::default(), keep, kept: Kept::default(), limit, events: 0 }
     }
 
-    /// Takes the next piece. `end`: that is all. Every event of a stream that holds JSON is shown to `on_event`.
-    pub fn push(&mut self, piece: &[u8], end: bool, on_event: &mut dyn FnMut(&[u8])) {
+    /// Takes the next piece. `end`: that is all. Every event of a stream that holds JSON is shown to `on_event`,
+    /// if there is one.
+    pub fn push(&mut self, piece: &[u8], end: bool, on_event: Option<&mut OnEvent<'_>>) {
+        let mut ignored = |_: &[u8]| {};
         let (report, events) = (&mut self.report, &mut self.events);
         match &mut self.framing {
+            // Most of a stream is text, and comes in whole events.
+            Framing::Sse(decoder)
+                if on_event.is_none()
+                    && !end
+                    && !report.is_early(*events)
+                    && decoder.may_pass(piece)
+                    && !says_usage(piece) => {}
             Framing::Json(skimmer) => {
                 let mut body = Body { report, keep: &self.keep, kept: &mut self.kept, limit: self.limit };
                 skimmer.push(piece, &mut body);
             }
             Framing::Sse(decoder) => {
+                let on_event = on_event.unwrap_or(&mut ignored);
                 let mut event = |event: &sse::Event| {
                     if let Some(text) = document(event.data()) {
                         report.event(events, text);
@@ -435,20 +453,28 @@ impl Reader {
                     decoder.finish(&mut event);
                 }
             }
-            Framing::Aws(decoder) => decoder.push(piece, &mut |message| {
-                // What InvokeModel streams is the model's own events, wrapped once more.
-                let wrapped = match message.header(":event-type") {
-                    Some("chunk") => unwrapped(message.payload),
-                    _ => None,
-                };
-                let text = wrapped.as_deref().unwrap_or(message.payload);
-                report.event(events, text);
-                if wrapped.is_some() {
-                    report.read_metrics(text);
-                }
-                on_event(text);
-            }),
+            Framing::Aws(decoder) => {
+                let on_event = on_event.unwrap_or(&mut ignored);
+                decoder.push(piece, &mut |message| {
+                    // What InvokeModel streams is the model's own events, wrapped once more.
+                    let wrapped = match message.header(":event-type") {
+                        Some("chunk") => unwrapped(message.payload),
+                        _ => None,
+                    };
+                    let text = wrapped.as_deref().unwrap_or(message.payload);
+                    report.event(events, text);
+                    if wrapped.is_some() {
+                        report.read_metrics(text);
+                    }
+                    on_event(text);
+                });
+            }
         }
+    }
+
+    /// What was said, once that is all.
+    pub fn take_report(&mut self) -> Report {
+        std::mem::take(&mut self.report)
     }
 
     /// What was said so far.
@@ -474,10 +500,15 @@ impl Report {
         }
     }
 
+    /// Whether the next event may say model or id, so many having been.
+    fn is_early(&self, events: u32) -> bool {
+        events < FIRST_EVENTS && (self.model.is_none() || self.id.is_none())
+    }
+
     /// An event is only looked into where something can be expected of it.
     fn event(&mut self, events: &mut u32, text: &[u8]) {
+        let is_early = self.is_early(*events);
         *events = events.saturating_add(1);
-        let is_early = *events <= FIRST_EVENTS && (self.model.is_none() || self.id.is_none());
         if (is_early || says_usage(text))
             && let Ok(object) = json::object(text)
         {
@@ -524,12 +555,10 @@ impl Skim for Body<'_> {
         }
     }
 
-    fn member(&mut self, name: &str, text: &[u8]) {
-        if let Ok(value) = json::value(text) {
-            self.report.member(name, value);
-        }
+    fn member(&mut self, name: &str, value: Raw<'_>) {
+        self.report.member(name, value);
         if self.keep.wants(name) {
-            self.kept.take(name, text, self.limit);
+            self.kept.take(name, value.text(), self.limit);
         }
     }
 
@@ -578,12 +607,17 @@ mod tests {
         let read = |pieces: &[&[u8]]| {
             let mut reader = Reader::new(format, Keep::Nothing, 0);
             for piece in pieces {
-                reader.push(piece, false, &mut |_| {});
+                reader.push(piece, false, None);
             }
-            reader.push(b"", true, &mut |_| {});
+            reader.push(b"", true, None);
             reader.report().clone()
         };
         let whole = read(&[text]);
+        // Events come alone more often than not.
+        let ends = memchr::memmem::find_iter(text, b"\n\n").map(|at| at + 2);
+        let mut start = 0;
+        let events: Vec<&[u8]> = ends.map(|end| &text[std::mem::replace(&mut start, end)..end]).collect();
+        assert_eq!(read(&[events.as_slice(), &[&text[start..]]].concat()), whole, "event by event");
         for cut in 0..=text.len() {
             assert_eq!(read(&[&text[..cut], &text[cut..]]), whole, "cut at {cut}");
         }
@@ -740,7 +774,7 @@ mod tests {
         );
         let mut reader = Reader::new(Format::Json, Keep::Members(Rc::from(["choices".to_owned()])), 1000);
         for piece in body.as_bytes().chunks(16 << 10) {
-            reader.push(piece, false, &mut |_| {});
+            reader.push(piece, false, None);
         }
         check(reader.report(), Some((1, 2, 3)), ("", "c"), NONE);
         assert_eq!(reader.kept(), b"");
@@ -752,9 +786,9 @@ mod tests {
         let text = r#"{"a":1,"b":2,"c":{"d":"x"}}"#;
         for cut in 0..text.len() {
             let mut reader = Reader::new(Format::Json, Keep::Members(Rc::clone(&names)), 100);
-            reader.push(&text.as_bytes()[..cut], false, &mut |_| {});
+            reader.push(&text.as_bytes()[..cut], false, None);
             assert_eq!(reader.kept(), b"", "cut at {cut}");
-            reader.push(&text.as_bytes()[cut..], true, &mut |_| {});
+            reader.push(&text.as_bytes()[cut..], true, None);
             assert_eq!(reader.kept(), br#"{"a":1,"c":{"d":"x"}}"#, "cut at {cut}");
         }
     }

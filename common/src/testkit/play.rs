@@ -309,7 +309,7 @@ impl<F: Filter> Worker<F> {
     /// The plugin does what a real Envoy would hang or crash on.
     #[must_use]
     pub fn play(&self, script: Script) -> Played {
-        exchange(Rc::clone(self.root.plugin()), self.envoy.beside(), script)
+        exchange(Rc::clone(self.root.plugin()), self.envoy.stream(), script)
     }
 
     /// Time passes, for all workers.

@@ -6,6 +6,7 @@ use common::config::{ConfigError, Node, Section};
 use common::json::{self, Kind, Query};
 
 use crate::built_in::BuiltIn;
+use crate::log::Written;
 use crate::text::{Growing, truncated};
 
 /// What the access log's object and flags of other builds of Envoy are stored under.
@@ -222,10 +223,11 @@ impl Value {
         self.text().is_empty()
     }
 
-    pub(crate) fn to_json(&self) -> Vec<u8> {
+    /// As a member of the log.
+    pub(crate) fn written(self) -> Written<'static> {
         match self {
-            Self::Text(text) => json::string(text),
-            Self::Json(text) => text.clone().into_bytes(),
+            Self::Text(text) => Written::Text(Cow::Owned(text)),
+            Self::Json(text) => Written::Json(Cow::Owned(text.into_bytes())),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The life of one exchange.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use common::llm::usage::{Details, Format, Reader, Report, Usage};
 use crate::attribute::{Attribute, Collected, Log, SPAN_PREFIX, Source, Value};
 use crate::built_in::{self, BuiltIn, Tokens};
 use crate::config::{Config, MAX_KEPT, Spans, What};
-use crate::log::{Members, escaped};
+use crate::log::{Members, Writer, escaped};
 use crate::metrics::{Labels, Metric};
 use crate::request::RequestReader;
 use crate::tool_calls::ToolCalls;
@@ -32,10 +33,6 @@ const BEDROCK_OUTPUT: &str = "x-amzn-bedrock-output-token-count";
 pub struct AiStatistics {
     config: Rc<Config>,
     began: Duration,
-    consumer: String,
-    session: Option<String>,
-    /// Without query.
-    path: String,
     traced: Traced,
     request: Option<Box<RequestReader>>,
     request_model: Option<String>,
@@ -43,10 +40,6 @@ pub struct AiStatistics {
     /// In the order in which they were found: the later one of a key counts.
     values: Vec<(usize, Value)>,
     status: u16,
-    route: String,
-    cluster: String,
-    provider: Option<String>,
-    attempts: u64,
     phase: Phase,
 }
 
@@ -76,7 +69,16 @@ struct Response {
     calls: ToolCalls,
     first: Option<Duration>,
     /// What the head says of usage.
-    from_head: Option<Report>,
+    from_head: Option<Usage>,
+}
+
+/// Where a request went. It is asked at the end: what the request phase says of it may be out of date by then.
+struct Place {
+    route: String,
+    /// 1 without a retry.
+    attempts: u64,
+    /// Who answered, where that is of interest.
+    provider: Option<String>,
 }
 
 impl Filter for AiStatistics {
@@ -90,35 +92,24 @@ impl Filter for AiStatistics {
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
         let (head, env) = (&*cx.head, cx.env);
-        let path = path::split(head.get_str(":path").unwrap_or_default()).0;
+        let path = path_of(head);
         let is_enabled = |suffix: &String| path.ends_with(suffix.as_str());
         if !config.path_suffixes.is_empty() && !config.path_suffixes.iter().any(is_enabled) {
             return Ok(Start::Inactive);
         }
-        let first = |names: &[String]| {
-            let value = |name: &String| head.get_str(name).filter(|value| !value.is_empty());
-            names.iter().find_map(value).map(str::to_owned)
-        };
         let reads_body = cx.has_body && is_readable(head);
         let mut filter = Self {
             began: env.monotonic(),
-            consumer: first(&config.consumer_headers).unwrap_or_else(|| "none".to_owned()),
-            session: first(&config.session_headers),
-            path: path.to_owned(),
             traced: match config.spans {
                 Spans::Auto => traced(head),
                 Spans::Always => Traced::Yes,
                 Spans::Never => Traced::No,
             },
-            request: reads_body.then(|| Box::new(RequestReader::new(config.of_request.clone(), MAX_KEPT))),
+            request: reads_body.then(|| Box::new(RequestReader::new(&config.of_request, MAX_KEPT))),
             request_model: None,
             turns: None,
             values: Vec::new(),
             status: 0,
-            route: String::new(),
-            cluster: String::new(),
-            provider: None,
-            attempts: 1,
             phase: Phase::Awaiting,
             config: Rc::clone(config),
         };
@@ -140,15 +131,14 @@ impl Filter for AiStatistics {
             request.push(piece);
         }
         if end {
-            self.request_ends(cx.env);
+            self.request_ends(cx.env, cx.request);
         }
     }
 
     fn response_head(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
         // An upstream may answer before it has read all.
-        self.request_ends(cx.env);
+        self.request_ends(cx.env, cx.request);
         self.status = cx.status();
-        self.locate(cx.env);
         let content_type = cx.head.get("content-type");
         let is_enabled = |part: &String| cx.head.contains("content-type", part);
         if !self.config.content_types.is_empty() && !self.config.content_types.iter().any(is_enabled) {
@@ -181,7 +171,7 @@ impl Filter for AiStatistics {
         };
         self.phase = Phase::Responding(Box::new(response));
         if !cx.has_body {
-            self.finish(cx.env, false);
+            self.finish(cx.env, cx.request, false);
             return Ok(ResponseBody::Pass);
         }
         // What is not read may still be a stream whose first piece is waited for.
@@ -198,12 +188,12 @@ impl Filter for AiStatistics {
             response.read(&config, piece, end);
         }
         if end {
-            self.finish(cx.env, false);
+            self.finish(cx.env, cx.request, false);
         }
     }
 
     fn end(mut self, cx: &StreamCx<'_>, how: End) {
-        self.finish(cx.env, how == End::Aborted);
+        self.finish(cx.env, cx.request, how == End::Aborted);
     }
 
     /// Nothing is ever refused here, so no client's dialect need be known.
@@ -214,11 +204,11 @@ impl Filter for AiStatistics {
 
 impl AiStatistics {
     /// The request body has ended, or no more of it is waited for.
-    fn request_ends(&mut self, env: &dyn Env) {
-        let Some(request) = self.request.take() else { return };
+    fn request_ends(&mut self, env: &dyn Env, head: &Head) {
+        let Some(mut request) = self.request.take() else { return };
         self.turns = Some(request.turns());
-        self.request_model = request.model().map(str::to_owned).or_else(|| model_in_path(&self.path));
-        self.write_span(env, "gen_ai.request.model", &self.asked_model());
+        self.request_model = request.take_model().or_else(|| model_in_path(path_of(head)));
+        self.write_span(env, "gen_ai.request.model", self.asked_model());
         let config = Rc::clone(&self.config);
         for (attribute, at) in config.attributes.iter().zip(0..) {
             let Source::RequestBody(path) = &attribute.source else { continue };
@@ -230,26 +220,6 @@ impl AiStatistics {
                 _ => None,
             });
             self.found(env, at, attribute, found.and_then(|text| Value::of(&text, config.value_limit)));
-        }
-    }
-
-    /// Where the request went. What the request phase says of it may be out of date by now.
-    fn locate(&mut self, env: &dyn Env) {
-        let property = |path: &[&str]| {
-            let text = String::from_utf8(env.property(path)?).ok()?;
-            Some(text).filter(|text| !text.is_empty())
-        };
-        self.route = property(&["xds", "route_name"]).unwrap_or_else(|| NONE.to_owned());
-        self.cluster = property(&["xds", "cluster_name"]).unwrap_or_else(|| NONE.to_owned());
-        let attempts = env.property(&["upstream", "request_attempt_count"]);
-        let attempts = attempts.as_deref().and_then(|bytes| bytes.first_chunk::<8>().copied());
-        self.attempts = attempts.map_or(1, u64::from_le_bytes).max(1);
-        if self.attempts > 1 || self.config.formats.otel {
-            self.provider =
-                property(&["xds", "upstream_host_metadata", "filter_metadata", "ai-proxy", "provider"])
-                    .or_else(|| {
-                        property(&["xds", "cluster_metadata", "filter_metadata", "ai-proxy", "provider"])
-                    });
         }
     }
 
@@ -272,106 +242,121 @@ impl AiStatistics {
         }
     }
 
-    fn asked_model(&self) -> Cow<'_, str> {
-        Cow::Borrowed(self.request_model.as_deref().unwrap_or("UNKNOWN"))
+    fn asked_model(&self) -> &str {
+        self.request_model.as_deref().unwrap_or("UNKNOWN")
+    }
+
+    fn answered_model<'a>(&'a self, report: &'a Report) -> &'a str {
+        report.model.as_deref().unwrap_or_else(|| self.asked_model())
     }
 
     /// Everything is written, once.
-    fn finish(&mut self, env: &dyn Env, aborted: bool) {
-        let response = match std::mem::replace(&mut self.phase, Phase::Done) {
+    fn finish(&mut self, env: &dyn Env, request: &Head, aborted: bool) {
+        let mut response = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Done => return,
             Phase::Responding(response) => Some(response),
             Phase::Skipping => None,
             Phase::Awaiting => {
-                self.request_ends(env);
-                self.locate(env);
+                self.request_ends(env, request);
                 None
             }
         };
         let took = milliseconds(env.monotonic().saturating_sub(self.began));
         let is_skipped = response.is_none() && self.status != 0;
-        let report = response.as_ref().map(|response| response.report()).unwrap_or_default();
-        let report = if self.config.reads_usage { report } else { Report { usage: None, ..report } };
-        let first = response.as_ref().and_then(|response| response.first).map(milliseconds);
-        let is_stream = response.as_ref().map(|response| response.is_stream);
-
+        let times = (!is_skipped).then(|| Times {
+            took,
+            first: response.as_ref().and_then(|response| response.first).map(milliseconds),
+            is_stream: response.as_ref().map(|response| response.is_stream),
+            aborted,
+        });
+        let mut report = response.as_mut().map(|response| response.take_report()).unwrap_or_default();
+        if !self.config.reads_usage {
+            report.usage = None;
+            report.id = None;
+        }
+        if let Some(usage) =
+            report.usage.as_ref().filter(|usage| self.traced == Traced::Yes && usage.total() > 0)
+        {
+            let number = |count: Option<u64>| count.unwrap_or(0).to_string();
+            self.write_span(env, "gen_ai.model_name", self.answered_model(&report));
+            self.write_span(env, "gen_ai.usage.input_tokens", &number(usage.input));
+            self.write_span(env, "gen_ai.usage.output_tokens", &number(usage.output));
+            self.write_span(env, "gen_ai.usage.total_tokens", &usage.total().to_string());
+        }
+        if let Some(response) = response {
+            self.read_attributes(env, *response, &report);
+        }
+        let values = std::mem::take(&mut self.values);
+        let place = Place::asked(env, &self.config, times.is_some());
         let mut members = Members::default();
-        self.describe_request(&mut members);
-        if !is_skipped {
-            if let Some(is_stream) = is_stream {
-                let kind = if is_stream { "stream" } else { "normal" };
-                members.set_text("response_type", kind);
-            }
-            self.describe_response(&mut members, &report, first, took, aborted);
-            if let Some(usage) = report.usage.as_ref().filter(|usage| usage.total() > 0) {
-                let number = |count: Option<u64>| count.unwrap_or(0).to_string();
-                self.write_span(env, "gen_ai.model_name", &self.answered_model(&report));
-                self.write_span(env, "gen_ai.usage.input_tokens", &number(usage.input));
-                self.write_span(env, "gen_ai.usage.output_tokens", &number(usage.output));
-                self.write_span(env, "gen_ai.usage.total_tokens", &usage.total().to_string());
-            }
-            if let Some(response) = response {
-                self.read_attributes(env, *response, &report);
-            }
+        self.write_attributes(env, &mut members, values);
+        if let Some(times) = times.as_ref().filter(|_| self.config.reads_usage) {
+            self.count(env, &members, &place, request, &report, times);
         }
-        self.write_attributes(env, &mut members);
-        if self.config.reads_usage && !is_skipped {
-            let times = Times { took, first, is_stream: is_stream == Some(true), aborted };
-            self.count(env, &members, &report, &times);
+        let existing = env.property(&[AI_LOG]).filter(|text| !text.is_empty());
+        if existing.is_some_and(|existing| members.keep(&existing, self.config.encoding).is_none()) {
+            return env.log(
+                LogLevel::Warn,
+                format_args!("{}: what ai_log holds already cannot be read, so nothing is added", Self::NAME),
+            );
         }
-        self.write_log(env, members);
+        let mut log = Writer::open(members, self.config.encoding, &self.config.redactions);
+        self.describe(&mut log, &place, request, &report, times.as_ref());
+        env.set_property(AI_LOG, &log.close());
     }
 
-    fn describe_request(&self, members: &mut Members) {
-        members.set_text("api", api(&self.route));
-        if let Some(turns) = self.turns {
-            members.set_number("chat_round", turns);
-        }
-        if let Some(session) = &self.session {
-            members.set_text("session_id", session);
-        }
-    }
-
-    fn describe_response(
+    /// What is known of every exchange, in the order in which it is written.
+    fn describe(
         &self,
-        members: &mut Members,
+        log: &mut Writer<'_>,
+        place: &Place,
+        request: &Head,
         report: &Report,
-        first: Option<u64>,
-        took: u64,
-        aborted: bool,
+        times: Option<&Times>,
     ) {
-        if self.status > 0 {
-            members.set_number("status", self.status.into());
+        let usage = report.usage.as_ref();
+        if times.is_some_and(|times| times.aborted) {
+            log.json("aborted", b"true");
         }
-        if aborted {
-            members.set("aborted", b"true".to_vec());
+        log.text("api", api(&place.route));
+        if place.attempts > 1 {
+            log.number("attempts", place.attempts);
         }
-        if self.attempts > 1 {
-            members.set_number("attempts", self.attempts);
-            if let Some(provider) = &self.provider {
-                members.set_text("provider", provider);
+        if let Some(id) = &report.id {
+            log.text("chat_id", id);
+        }
+        if let Some(turns) = self.turns {
+            log.number("chat_round", turns);
+        }
+        if let Some(usage) = usage {
+            log.number("input_token", usage.input.unwrap_or(0));
+            write_details(log, "input_token_details", &usage.input_details);
+        }
+        if let Some(times) = times {
+            if let Some(first) = times.first {
+                log.number("llm_first_token_duration", first);
             }
+            log.number("llm_service_duration", times.took);
         }
-        if let Some(id) = report.id.as_ref().filter(|_| self.config.reads_usage) {
-            members.set_text("chat_id", id);
+        if let Some(usage) = usage {
+            log.text("model", self.answered_model(report));
+            log.number("output_token", usage.output.unwrap_or(0));
+            write_details(log, "output_token_details", &usage.output_details);
         }
-        if let Some(first) = first {
-            members.set_number("llm_first_token_duration", first);
+        if let Some(provider) = place.provider.as_ref().filter(|_| place.attempts > 1) {
+            log.text("provider", provider);
         }
-        members.set_number("llm_service_duration", took);
-        let Some(usage) = &report.usage else { return };
-        members.set_text("model", &self.answered_model(report));
-        members.set_number("input_token", usage.input.unwrap_or(0));
-        members.set_number("output_token", usage.output.unwrap_or(0));
-        members.set_number("total_token", usage.total());
-        members.set("input_token_details", usage.input_details.to_json().into_bytes());
-        members.set("output_token_details", usage.output_details.to_json().into_bytes());
-    }
-
-    fn answered_model<'a>(&'a self, report: &'a Report) -> Cow<'a, str> {
-        match &report.model {
-            Some(model) => Cow::Borrowed(model),
-            None => self.asked_model(),
+        if let Some(is_stream) = times.and_then(|times| times.is_stream) {
+            log.text("response_type", if is_stream { "stream" } else { "normal" });
+        }
+        if let Some(session) = first_of(request, &self.config.session_headers) {
+            log.text("session_id", session);
+        }
+        if times.is_some() && self.status > 0 {
+            log.number("status", u64::from(self.status));
+        }
+        if let Some(usage) = usage {
+            log.number("total_token", usage.total());
         }
     }
 
@@ -402,12 +387,12 @@ impl AiStatistics {
     }
 
     /// What was found goes where its attributes say.
-    fn write_attributes(&mut self, env: &dyn Env, members: &mut Members) {
-        for (at, value) in std::mem::take(&mut self.values) {
+    fn write_attributes<'a>(&'a self, env: &dyn Env, members: &mut Members<'a>, values: Vec<(usize, Value)>) {
+        for (at, value) in values {
             let Some(attribute) = self.config.attributes.get(at) else { continue };
             match attribute.log {
                 Log::Nowhere => {}
-                Log::Member => members.set(&attribute.key, value.to_json()),
+                Log::Member => members.set(&attribute.key, value.written()),
                 Log::OwnField => {
                     let is_map = matches!(
                         attribute.built_in,
@@ -421,29 +406,45 @@ impl AiStatistics {
         }
     }
 
-    fn write_log(&self, env: &dyn Env, members: Members) {
-        let existing = env.property(&[AI_LOG]).filter(|text| !text.is_empty());
-        match members.written(existing.as_deref(), self.config.encoding, &self.config.redactions) {
-            Some(text) => env.set_property(AI_LOG, &text),
-            None => env.log(
-                LogLevel::Warn,
-                format_args!("{}: what ai_log holds already cannot be read, so nothing is added", Self::NAME),
-            ),
-        }
-    }
-
-    fn count(&self, env: &dyn Env, members: &Members, report: &Report, times: &Times) {
+    fn count(
+        &self,
+        env: &dyn Env,
+        members: &Members<'_>,
+        place: &Place,
+        request: &Head,
+        report: &Report,
+        times: &Times,
+    ) {
         let mut metrics = self.config.metrics.borrow_mut();
-        let api = api(&self.route);
-        let route = if api == NONE { self.route.as_str() } else { api };
-        let logged = logged(members);
-        let model = logged.model.clone().unwrap_or_else(|| self.answered_model(report).into_owned());
+        let api = api(&place.route);
+        let route = if api == NONE { place.route.as_str() } else { api };
+        let consumer = first_of(request, &self.config.consumer_headers).unwrap_or("none");
+        let cluster = OnceCell::new();
+        let cluster = || {
+            cluster
+                .get_or_init(|| property(env, &["xds", "cluster_name"]).unwrap_or_else(|| NONE.to_owned()))
+                .as_str()
+        };
         let usage = report.usage.as_ref();
+        // An attribute of the same name counts in the place of what the answer says.
+        let number = |name: &str, said: fn(&Usage) -> u64| match members.get(name) {
+            Some(value) => value.number(),
+            None => usage.map(said),
+        };
+        let answered = self.answered_model(report);
+        let named = match members.get("model") {
+            Some(value) => value.text(),
+            None => usage.map(|_| Cow::Borrowed(answered)),
+        };
+        let model = named.as_deref().unwrap_or(answered);
         let is_error = self.status >= 400;
         if self.config.formats.higress {
             let mut values = Vec::with_capacity(12);
-            if let (Some(_), Some(input), Some(output)) = (&logged.model, logged.input, logged.output) {
-                let total = logged.total.unwrap_or_else(|| input.saturating_add(output));
+            let input = number("input_token", |usage| usage.input.unwrap_or(0));
+            let output = number("output_token", |usage| usage.output.unwrap_or(0));
+            if let (Some(_), Some(input), Some(output)) = (&named, input, output) {
+                let total =
+                    number("total_token", Usage::total).unwrap_or_else(|| input.saturating_add(output));
                 values.extend([
                     (Metric::InputToken, input),
                     (Metric::OutputToken, output),
@@ -451,7 +452,7 @@ impl AiStatistics {
                     (Metric::ServiceDuration, times.took),
                     (Metric::DurationCount, 1),
                 ]);
-                if times.is_stream {
+                if times.is_stream == Some(true) {
                     values.push((Metric::FirstTokenDuration, times.first.unwrap_or(0)));
                     values.push((Metric::StreamDurationCount, 1));
                 }
@@ -470,23 +471,23 @@ impl AiStatistics {
                 *value > 0 || matches!(metric, Metric::ServiceMs | Metric::FirstTokenMs)
             });
             if !values.is_empty() {
-                let (cluster, consumer) = (self.cluster.as_str(), self.consumer.as_str());
-                metrics.count(env, Labels::Higress { route, cluster, model: &model, consumer }, &values);
+                let cluster = cluster();
+                metrics.count(env, Labels::Higress { route, cluster, model, consumer }, &values);
             }
         }
         if self.config.formats.otel {
             let status = self.status.to_string();
             let labels = Labels::Otel {
-                operation: operation(&self.path),
-                provider: self.provider.as_deref().unwrap_or(&self.cluster),
+                operation: operation(path_of(request)),
+                provider: place.provider.as_deref().unwrap_or_else(cluster),
                 request_model: self.request_model.as_deref().unwrap_or_default(),
-                response_model: &model,
+                response_model: model,
                 error: match is_error {
                     true => Some(status.as_str()),
                     false => times.aborted.then_some("aborted"),
                 },
                 route,
-                consumer: &self.consumer,
+                consumer,
             };
             let mut values = vec![(Metric::OperationDuration, times.took)];
             if let Some(usage) = usage {
@@ -508,8 +509,48 @@ impl AiStatistics {
 struct Times {
     took: u64,
     first: Option<u64>,
-    is_stream: bool,
+    /// Where there is a response.
+    is_stream: Option<bool>,
     aborted: bool,
+}
+
+impl Place {
+    fn asked(env: &dyn Env, config: &Config, is_whole: bool) -> Self {
+        let route = property(env, &["xds", "route_name"]).unwrap_or_else(|| NONE.to_owned());
+        if !is_whole {
+            return Self { route, attempts: 1, provider: None };
+        }
+        let attempts = env.property(&["upstream", "request_attempt_count"]);
+        let attempts = attempts.as_deref().and_then(|bytes| bytes.first_chunk::<8>().copied());
+        let attempts = attempts.map_or(1, u64::from_le_bytes).max(1);
+        let provider = (attempts > 1 || config.formats.otel).then(|| {
+            let of =
+                |source: &str| property(env, &["xds", source, "filter_metadata", "ai-proxy", "provider"]);
+            of("upstream_host_metadata").or_else(|| of("cluster_metadata"))
+        });
+        Self { route, attempts, provider: provider.flatten() }
+    }
+}
+
+fn property(env: &dyn Env, path: &[&str]) -> Option<String> {
+    String::from_utf8(env.property(path)?).ok().filter(|text| !text.is_empty())
+}
+
+/// Without the query.
+fn path_of(request: &Head) -> &str {
+    path::split(request.get_str(":path").unwrap_or_default()).0
+}
+
+/// The first of these fields that says something.
+fn first_of<'a>(request: &'a Head, names: &[String]) -> Option<&'a str> {
+    names.iter().find_map(|name| request.get_str(name).filter(|value| !value.is_empty()))
+}
+
+fn write_details(log: &mut Writer<'_>, name: &str, details: &Details) {
+    match details.is_empty() {
+        true => log.json(name, b"{}"),
+        false => log.json(name, details.to_json().as_bytes()),
+    }
 }
 
 impl Response {
@@ -517,24 +558,24 @@ impl Response {
         let Self { decoder, reader, collected, calls, .. } = self;
         let Some(reader) = reader else { return };
         let mut on_event = |text: &[u8]| search(config, collected, calls, text);
+        let mut read = |piece: &[u8], end: bool| match config.searches.is_empty() {
+            true => reader.push(piece, end, None),
+            false => reader.push(piece, end, Some(&mut on_event)),
+        };
         match decoder {
-            None => reader.push(piece, end, &mut on_event),
+            None => read(piece, end),
             Some(decoder) => {
-                decoder.push(piece, &mut |decoded| reader.push(decoded, false, &mut on_event));
+                decoder.push(piece, &mut |decoded| read(decoded, false));
                 if end {
-                    reader.push(b"", true, &mut on_event);
+                    read(b"", true);
                 }
             }
         }
     }
 
-    fn report(&self) -> Report {
-        let mut report = self.reader.as_ref().map(|reader| reader.report().clone()).unwrap_or_default();
-        if report.usage.is_none()
-            && let Some(from_head) = &self.from_head
-        {
-            report.usage.clone_from(&from_head.usage);
-        }
+    fn take_report(&mut self) -> Report {
+        let mut report = self.reader.as_mut().map(Reader::take_report).unwrap_or_default();
+        report.usage = report.usage.or_else(|| self.from_head.take());
         report
     }
 
@@ -579,9 +620,6 @@ impl Response {
 
 /// Looks into one event of a stream for what attributes want.
 fn search(config: &Config, collected: &mut [Collected], calls: &mut ToolCalls, text: &[u8]) {
-    if config.searches.is_empty() {
-        return;
-    }
     let mut parsed = None;
     for (search, collected) in config.searches.iter().zip(collected) {
         match &search.what {
@@ -617,29 +655,6 @@ fn counted(report: &Report, tokens: Tokens) -> Option<Value> {
         Tokens::Cached => number(usage.cached),
         Tokens::InputDetails => map(&usage.input_details),
         Tokens::OutputDetails => map(&usage.output_details),
-    }
-}
-
-/// What metrics are made of: members of the log, wherever they come from.
-#[derive(Debug, Default)]
-struct Logged {
-    model: Option<String>,
-    input: Option<u64>,
-    output: Option<u64>,
-    total: Option<u64>,
-}
-
-fn logged(members: &Members) -> Logged {
-    let value = |name: &str| json::value(members.get(name)?).ok();
-    let number = |name: &str| {
-        let value = value(name)?;
-        value.as_u64().or_else(|| value.as_str()?.parse().ok())
-    };
-    Logged {
-        model: value("model").and_then(|model| model.as_str().map(Cow::into_owned)),
-        input: number("input_token"),
-        output: number("output_token"),
-        total: number("total_token"),
     }
 }
 
@@ -723,7 +738,7 @@ fn percent_decoded(text: &str) -> String {
 }
 
 /// Usage that stands in the head.
-fn reported(head: &Head) -> Option<Report> {
+fn reported(head: &Head) -> Option<Usage> {
     let number = |name: &str| head.get_str(name)?.parse::<u64>().ok();
     let (input, output) = (number(BEDROCK_INPUT), number(BEDROCK_OUTPUT));
     if input.is_none() && output.is_none() {
@@ -731,7 +746,7 @@ fn reported(head: &Head) -> Option<Report> {
     }
     let mut usage = Usage::default();
     (usage.input, usage.output) = (input, output);
-    Some(Report { usage: Some(usage), ..Report::default() })
+    Some(usage)
 }
 
 #[cfg(test)]

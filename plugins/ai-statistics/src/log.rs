@@ -1,5 +1,8 @@
 //! The JSON in the access log: written, merged with what others wrote, and escaped.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
 use common::json::{self, Raw};
 
 use crate::config::Encoding;
@@ -7,88 +10,260 @@ use crate::config::Encoding;
 /// What a redacted value is written as.
 const REDACTED: &[u8] = b"\"[redacted]\"";
 
-/// The members of `ai_log`, as JSON texts, in the order of their names.
+/// Members of `ai_log` beside those that every exchange has, in the order of their names.
 #[derive(Debug, Default)]
-pub(crate) struct Members(Vec<(String, Vec<u8>)>);
+pub(crate) struct Members<'a>(Vec<Member<'a>>);
 
-impl Members {
+#[derive(Debug)]
+struct Member<'a> {
+    name: Cow<'a, str>,
+    value: Written<'a>,
+    /// It was there before this exchange's own, which take its place.
+    is_old: bool,
+}
+
+/// The value of a member.
+#[derive(Debug)]
+pub(crate) enum Written<'a> {
+    Text(Cow<'a, str>),
+    /// A JSON text.
+    Json(Cow<'a, [u8]>),
+}
+
+impl Written<'_> {
+    /// The text that it is.
+    pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Json(json) => json::value(json).ok()?.as_str(),
+        }
+    }
+
+    /// The number that it is, or that a text says.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self {
+            Self::Text(text) => text.parse().ok(),
+            Self::Json(json) => {
+                let value = json::value(json).ok()?;
+                value.as_u64().or_else(|| value.as_str()?.parse().ok())
+            }
+        }
+    }
+}
+
+impl<'a> Members<'a> {
     /// Gives a member a value, or another one than it had.
-    pub(crate) fn set(&mut self, name: &str, value: Vec<u8>) {
-        self.put(name, value, true);
-    }
-
-    /// The same with a text.
-    #[inline(never)]
-    pub(crate) fn set_text(&mut self, name: &str, text: &str) {
-        self.set(name, json::string(text));
-    }
-
-    /// The same with a number.
-    #[inline(never)]
-    pub(crate) fn set_number(&mut self, name: &str, number: u64) {
-        self.set(name, number.to_string().into_bytes());
+    pub(crate) fn set(&mut self, name: &'a str, value: Written<'a>) {
+        let member = Member { name: Cow::Borrowed(name), value, is_old: false };
+        match self.place(name) {
+            Ok(at) => {
+                if let Some(known) = self.0.get_mut(at) {
+                    *known = member;
+                }
+            }
+            Err(at) => self.0.insert(at, member),
+        }
     }
 
     /// The value of a member.
-    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Written<'a>> {
         let at = self.place(name).ok()?;
-        self.0.get(at).map(|(_, value)| value.as_slice())
+        self.0.get(at).map(|member| &member.value)
     }
 
     fn place(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name))
+        self.0.binary_search_by(|member| (*member.name).cmp(name))
     }
 
-    #[inline(never)]
-    fn put(&mut self, name: &str, value: Vec<u8>, replaces: bool) {
-        match self.place(name) {
-            Ok(at) => {
-                if let Some((_, known)) = self.0.get_mut(at).filter(|_| replaces) {
-                    *known = value;
-                }
+    /// Adds what is in an `ai_log` already. `None`: it cannot be read.
+    pub(crate) fn keep(&mut self, existing: &[u8], encoding: Encoding) -> Option<()> {
+        let text = match encoding {
+            Encoding::Raw => Cow::Borrowed(existing),
+            Encoding::Escaped => Cow::Owned(unescaped(existing)?),
+        };
+        for (name, value) in json::object(&text).ok()?.members() {
+            if let Err(at) = self.place(&name) {
+                let value = Written::Json(Cow::Owned(value.text().to_vec()));
+                self.0.insert(at, Member { name: Cow::Owned(name.into_owned()), value, is_old: true });
             }
-            Err(at) => self.0.insert(at, (name.to_owned(), value)),
         }
+        Some(())
     }
+}
 
-    /// One object of these members and of those that `existing` has beside them. `None`: what is there cannot be
-    /// read.
-    pub(crate) fn written(
-        mut self,
-        existing: Option<&[u8]>,
-        encoding: Encoding,
-        redactions: &[Redaction],
-    ) -> Option<Vec<u8>> {
-        if let Some(text) = existing {
-            let text = if encoding == Encoding::Raw { text.to_vec() } else { unescaped(text)? };
-            for (name, value) in json::object(&text).ok()?.members() {
-                self.put(&name, value.text().to_vec(), false);
-            }
-        }
+/// Writes `ai_log`: an exchange's own members, which must come in the order of their names, with the others between
+/// them.
+pub(crate) struct Writer<'a> {
+    out: Vec<u8>,
+    members: Members<'a>,
+    /// How many of them are written.
+    written: usize,
+    /// How it is written as long as it is not closed.
+    during: Encoding,
+    encoding: Encoding,
+    redactions: &'a [Redaction],
+}
+
+impl<'a> Writer<'a> {
+    /// Opens the object.
+    pub(crate) fn open(members: Members<'a>, encoding: Encoding, redactions: &'a [Redaction]) -> Self {
         let mut out = Vec::with_capacity(512);
         out.push(b'{');
-        for (name, value) in &self.0 {
-            if out.len() > 1 {
-                out.push(b',');
-            }
-            json::write_string(&mut out, name);
-            out.push(b':');
-            out.extend_from_slice(value);
-        }
-        out.push(b'}');
-        for redaction in redactions {
-            out = redaction.applied(out);
-        }
-        Some(match encoding {
-            Encoding::Raw => out,
-            Encoding::Escaped => escaped(&out),
-        })
+        // What is redacted must be JSON until it is.
+        let during = if redactions.is_empty() { encoding } else { Encoding::Raw };
+        Self { out, members, written: 0, during, encoding, redactions }
     }
+
+    /// A member with this text.
+    #[inline(never)]
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
+        if self.begins(name) {
+            self.quoted(text);
+        }
+    }
+
+    /// A member with this number.
+    #[inline(never)]
+    pub(crate) fn number(&mut self, name: &str, number: u64) {
+        if self.begins(name) {
+            write_number(&mut self.out, number);
+        }
+    }
+
+    /// A member with this JSON.
+    pub(crate) fn json(&mut self, name: &str, json: &[u8]) {
+        if self.begins(name) {
+            self.raw(json);
+        }
+    }
+
+    /// The text of the object.
+    pub(crate) fn close(mut self) -> Vec<u8> {
+        while self.write_next() {}
+        self.out.push(b'}');
+        if self.redactions.is_empty() {
+            return self.out;
+        }
+        let out = self.redactions.iter().fold(self.out, |text, redaction| redaction.applied(text));
+        if self.encoding == Encoding::Raw { out } else { escaped(&out) }
+    }
+
+    /// Whether a member of its own is to be written now, and not another of the same name.
+    #[inline]
+    fn begins(&mut self, name: &str) -> bool {
+        if self.written < self.members.0.len() && !self.catches_up(name) {
+            return false;
+        }
+        // Its own names have nothing to escape.
+        self.comma();
+        self.quote();
+        self.out.extend_from_slice(name.as_bytes());
+        self.quote();
+        self.out.push(b':');
+        true
+    }
+
+    /// Writes the others that come before.
+    #[cold]
+    fn catches_up(&mut self, name: &str) -> bool {
+        while let Some(next) = self.members.0.get(self.written) {
+            match (*next.name).cmp(name) {
+                Ordering::Greater => break,
+                Ordering::Equal if next.is_old => self.written += 1,
+                Ordering::Equal => {
+                    self.write_next();
+                    return false;
+                }
+                Ordering::Less => {
+                    self.write_next();
+                }
+            }
+        }
+        true
+    }
+
+    fn write_next(&mut self) -> bool {
+        let members = std::mem::take(&mut self.members);
+        let next = members.0.get(self.written);
+        if let Some(Member { name, value, .. }) = next {
+            self.written += 1;
+            self.comma();
+            self.quoted(name);
+            self.out.push(b':');
+            match value {
+                Written::Text(text) => self.quoted(text),
+                Written::Json(json) => self.raw(json),
+            }
+        }
+        let is_written = next.is_some();
+        self.members = members;
+        is_written
+    }
+
+    fn comma(&mut self) {
+        if self.out.len() > 1 {
+            self.out.push(b',');
+        }
+    }
+
+    fn quote(&mut self) {
+        if self.during == Encoding::Escaped {
+            self.out.push(b'\\');
+        }
+        self.out.push(b'"');
+    }
+
+    fn quoted(&mut self, text: &str) {
+        self.quote();
+        write_inside(&mut self.out, text, self.during);
+        self.quote();
+    }
+
+    fn raw(&mut self, json: &[u8]) {
+        match self.during {
+            Encoding::Raw => self.out.extend_from_slice(json),
+            Encoding::Escaped => write_escaped(&mut self.out, json),
+        }
+    }
+}
+
+/// What stands between the quotes of a JSON string.
+fn write_inside(out: &mut Vec<u8>, text: &str, encoding: Encoding) {
+    let is_plain = |byte: u8| !matches!(byte, 0..=0x1f | b'"' | b'\\' | b'<' | b'>' | b'&');
+    if text.bytes().all(is_plain) {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    let quoted = json::string(text);
+    let inside = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    match encoding {
+        Encoding::Raw => out.extend_from_slice(inside),
+        Encoding::Escaped => write_escaped(out, inside),
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let (mut rest, mut count) = (number, 0);
+    for digit in digits.iter_mut().rev() {
+        let [last, ..] = (rest % 10).to_le_bytes();
+        *digit = b'0' + last;
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
 }
 
 /// As the inside of a JSON string, safe in HTML too.
 pub(crate) fn escaped(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + text.len() / 4);
+    write_escaped(&mut out, text);
+    out
+}
+
+fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
     for byte in text {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -100,7 +275,6 @@ pub(crate) fn escaped(text: &[u8]) -> Vec<u8> {
             other => out.push(*other),
         }
     }
-    out
 }
 
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
@@ -164,17 +338,21 @@ fn write_redacted(out: &mut Vec<u8>, value: Raw<'_>, names: &[String]) {
 mod tests {
     use super::*;
 
+    /// `ai_log` with a member of its own, a redacted one of an attribute, and what there was before.
     fn check(existing: Option<&str>, encoding: Encoding, redact: &[&str], expected: Option<&str>) {
-        let members =
-            [("model", "\"m<1>\""), ("messages", r#"[{"role":"user","content":"q"},{"content":1}]"#)];
-        let mut all = Members::default();
-        for (name, value) in members {
-            all.set_text(name, "replaced");
-            all.set(name, value.into());
-        }
         let redactions: Vec<_> = redact.iter().map(|path| Redaction::parse(path)).collect();
-        let found = all.written(existing.map(str::as_bytes), encoding, &redactions);
-        assert_eq!(found.map(|text| String::from_utf8(text).unwrap()).as_deref(), expected);
+        let mut members = Members::default();
+        members.set("messages", Written::Text("replaced".into()));
+        let messages = br#"[{"role":"user","content":"q"},{"content":1}]"#;
+        members.set("messages", Written::Json(messages.into()));
+        let kept = existing.map_or(Some(()), |existing| members.keep(existing.as_bytes(), encoding));
+        let found = kept.map(|()| {
+            let mut writer = Writer::open(members, encoding, &redactions);
+            writer.text("messages", "the attribute counts");
+            writer.text("model", "m<1>");
+            String::from_utf8(writer.close()).unwrap()
+        });
+        assert_eq!(found.as_deref(), expected);
     }
 
     const MESSAGES: &str = r#""messages":[{"role":"user","content":"q"},{"content":1}]"#;
@@ -203,6 +381,42 @@ mod tests {
     fn an_escaped_text_reads_back() {
         let text = "{\"a\":\"q\\\"\\\\ <b>&\\n\u{1}é\"}";
         assert_eq!(unescaped(&escaped(text.as_bytes())).unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn values_of_every_kind_are_written() {
+        let text = "q\"\\ <b>&\n\u{1}é";
+        for encoding in [Encoding::Raw, Encoding::Escaped] {
+            let mut members = Members::default();
+            members.set("c\"", Written::Json(b"{\"x\":[\"<\"]}".into()));
+            members.set("z", Written::Text(text.into()));
+            let mut writer = Writer::open(members, encoding, &[]);
+            writer.number("a", u64::MAX);
+            writer.number("b", 0);
+            writer.text("d", text);
+            writer.json("e", b"[\"\\n\"]");
+            let written = writer.close();
+            let written = if encoding == Encoding::Raw { written } else { unescaped(&written).unwrap() };
+            let expected = serde_json::json!({
+                "a": u64::MAX, "b": 0, "c\"": { "x": ["<"] }, "d": text, "e": ["\n"], "z": text,
+            });
+            let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+            assert_eq!(written, expected, "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_read_as_texts_and_numbers() {
+        let json = |json: &'static str| Written::Json(json.as_bytes().into());
+        for (value, text, number) in [
+            (json("12"), None, Some(12)),
+            (json("\"12\""), Some("12"), Some(12)),
+            (json("{}"), None, None),
+            (Written::Text("12".into()), Some("12"), Some(12)),
+            (Written::Text("x".into()), Some("x"), None),
+        ] {
+            assert_eq!((value.text().as_deref(), value.number()), (text, number), "{value:?}");
+        }
     }
 
     #[test]

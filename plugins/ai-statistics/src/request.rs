@@ -1,38 +1,103 @@
 //! What is read of a request body: the model, how many turns a conversation has, and the members that attributes
 //! ask for.
 
-use common::json::{self, Skim, Skimmer, Want};
-use common::llm::usage::{Keep, Kept};
+use std::borrow::Cow;
 
-/// A longer name of a model is none.
-const MAX_MODEL: usize = 1024;
+use common::json::{self, MAX_SHOWN, Outline, Outlined, Raw, Skim, Skimmer, Want};
+use common::llm::usage::{Keep, Kept};
 
 /// Reads a request body as it passes.
 pub(crate) struct RequestReader {
-    skimmer: Skimmer,
-    body: Body,
+    outline: Outline,
+    asked: Asked,
+    /// Where attributes ask for members.
+    keeper: Option<(Skimmer, Keeper)>,
 }
 
-struct Body {
+impl RequestReader {
+    /// A reader that keeps these members, up to so many bytes.
+    pub(crate) fn new(keep: &Keep, limit: usize) -> Self {
+        let keeper = match keep {
+            Keep::Nothing => None,
+            keep => Some((Skimmer::default(), Keeper { keep: keep.clone(), limit, kept: Kept::default() })),
+        };
+        Self { outline: Outline::default(), asked: Asked::default(), keeper }
+    }
+
+    /// Takes the next piece.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.outline.push(piece, &mut self.asked);
+        if let Some((skimmer, keeper)) = &mut self.keeper {
+            skimmer.push(piece, keeper);
+        }
+    }
+
+    /// The model that is asked for.
+    pub(crate) fn take_model(&mut self) -> Option<String> {
+        self.asked.model.take()
+    }
+
+    /// How often the user had the word.
+    pub(crate) fn turns(&self) -> u64 {
+        let Asked { messages, contents, .. } = self.asked;
+        messages.or(contents).unwrap_or(0)
+    }
+
+    /// The members that were asked for, as one object.
+    pub(crate) fn kept(&self) -> &[u8] {
+        self.keeper.as_ref().map(|(_, keeper)| keeper.kept.object()).unwrap_or_default()
+    }
+}
+
+/// Keeps members.
+struct Keeper {
     keep: Keep,
     limit: usize,
     kept: Kept,
-    model: Option<String>,
-    turns: Turns,
-    inner: Skimmer,
 }
 
-/// How often the user had the word.
-#[derive(Debug, Clone, Copy, Default)]
-struct Turns {
-    /// Of OpenAI's and Anthropic's `messages`.
+impl Skim for Keeper {
+    fn wants(&mut self, name: &str) -> Want {
+        if self.keep.wants(name) { Want::Value { limit: self.limit } } else { Want::Nothing }
+    }
+
+    fn member(&mut self, name: &str, value: Raw<'_>) {
+        self.kept.take(name, value.text(), self.limit);
+    }
+
+    fn object_ends(&mut self) {
+        self.kept.close();
+    }
+}
+
+/// What a request asks for, as far as it is told in passing.
+#[derive(Debug, Default)]
+struct Asked {
+    model: Option<String>,
+    /// How often the user had the word in OpenAI's and Anthropic's `messages`.
     messages: Option<u64>,
-    /// Of Gemini's `contents`.
+    /// The same in Gemini's `contents`.
     contents: Option<u64>,
-    in_contents: bool,
+    is_object: bool,
+    /// The member that is passed.
+    member: Member,
+    in_list: bool,
+    in_turn: bool,
+    says_role: bool,
     role: Role,
 }
 
+/// A member of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Member {
+    Model,
+    Messages,
+    Contents,
+    #[default]
+    Other,
+}
+
+/// Whose turn it is in a conversation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Role {
     #[default]
@@ -41,108 +106,79 @@ enum Role {
     Other,
 }
 
-impl RequestReader {
-    /// A reader that keeps these members, up to so many bytes.
-    pub(crate) fn new(keep: Keep, limit: usize) -> Self {
-        let body = Body {
-            keep,
-            limit,
-            kept: Kept::default(),
-            model: None,
-            turns: Turns::default(),
-            inner: Skimmer::default(),
+impl Asked {
+    fn member_begins(&mut self, name: &[u8]) {
+        let spelled = spelled(name);
+        self.member = match &*spelled {
+            b"model" => Member::Model,
+            b"messages" => Member::Messages,
+            b"contents" => Member::Contents,
+            _ => Member::Other,
         };
-        Self { skimmer: Skimmer::default(), body }
-    }
-
-    /// Takes the next piece.
-    pub(crate) fn push(&mut self, piece: &[u8]) {
-        self.skimmer.push(piece, &mut self.body);
-    }
-
-    /// The model that is asked for.
-    pub(crate) fn model(&self) -> Option<&str> {
-        self.body.model.as_deref()
-    }
-
-    /// How often the user had the word.
-    pub(crate) fn turns(&self) -> u64 {
-        let Turns { messages, contents, .. } = self.body.turns;
-        messages.or(contents).unwrap_or(0)
-    }
-
-    /// The members that were asked for, as one object.
-    pub(crate) fn kept(&self) -> &[u8] {
-        self.body.kept.object()
-    }
-}
-
-impl Body {
-    fn turns_begin(&mut self, name: &str) -> bool {
-        let Turns { messages, contents, in_contents, .. } = &mut self.turns;
-        match name {
-            "messages" => *messages = Some(0),
-            "contents" => *contents = Some(0),
-            _ => return false,
-        }
-        *in_contents = name == "contents";
-        self.inner = Skimmer::default();
-        true
-    }
-}
-
-impl Skim for Body {
-    fn wants(&mut self, name: &str) -> Want {
-        let has_turns = self.turns_begin(name);
-        match name {
-            _ if self.keep.wants(name) => Want::Value { limit: self.limit },
-            "model" => Want::Value { limit: MAX_MODEL },
-            _ if has_turns => Want::Pieces,
-            _ => Want::Nothing,
+        // Of several with one name the last one counts.
+        match self.member {
+            Member::Model => self.model = None,
+            Member::Messages => self.messages = Some(0),
+            Member::Contents => self.contents = Some(0),
+            Member::Other => {}
         }
     }
 
-    fn member(&mut self, name: &str, text: &[u8]) {
-        match name {
-            "model" => {
-                let text = json::value(text).ok();
-                self.model = text.and_then(|text| text.as_str()).map(std::borrow::Cow::into_owned);
-            }
-            "messages" | "contents" => self.inner.push(text, &mut self.turns),
-            _ => {}
-        }
-        if self.keep.wants(name) {
-            self.kept.take(name, text, self.limit);
-        }
-    }
-
-    fn piece(&mut self, text: &[u8]) {
-        self.inner.push(text, &mut self.turns);
-    }
-
-    fn object_ends(&mut self) {
-        self.kept.close();
-    }
-}
-
-impl Skim for Turns {
-    fn wants(&mut self, name: &str) -> Want {
-        if name == "role" { Want::Value { limit: 64 } } else { Want::Nothing }
-    }
-
-    fn member(&mut self, _: &str, value: &[u8]) {
-        self.role = if value == b"\"user\"" { Role::User } else { Role::Other };
-    }
-
-    fn object_ends(&mut self) {
-        let role = std::mem::take(&mut self.role);
-        let (count, is_turn) = if self.in_contents {
-            (&mut self.contents, role != Role::Other)
-        } else {
-            (&mut self.messages, role == Role::User)
+    fn turn_ends(&mut self) {
+        let (count, is_turn) = match self.member {
+            Member::Contents => (&mut self.contents, self.role != Role::Other),
+            _ => (&mut self.messages, self.role == Role::User),
         };
         if is_turn {
             *count = count.map(|count| count.saturating_add(1));
+        }
+    }
+}
+
+/// A name without its escapes, which next to none has.
+fn spelled(name: &[u8]) -> Cow<'_, [u8]> {
+    if !name.contains(&b'\\') {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(json::unescaped(name).unwrap_or_default().into_owned().into_bytes())
+}
+
+impl Outlined for Asked {
+    fn opens(&mut self, level: u32, is_object: bool) {
+        match level {
+            1 => self.is_object = is_object,
+            2 => self.in_list = !is_object && matches!(self.member, Member::Messages | Member::Contents),
+            _ => {
+                self.in_turn = self.in_list && is_object;
+                self.role = Role::Unsaid;
+                self.says_role = false;
+            }
+        }
+    }
+
+    fn closes(&mut self, level: u32) {
+        match level {
+            1 => self.is_object = false,
+            2 => self.in_list = false,
+            _ if std::mem::take(&mut self.in_turn) => self.turn_ends(),
+            _ => {}
+        }
+    }
+
+    fn string(&mut self, level: u32, is_name: bool, text: &[u8]) {
+        match (level, is_name) {
+            (1, true) if self.is_object => self.member_begins(text),
+            (1, false) if self.member == Member::Model && text.len() < MAX_SHOWN => {
+                self.model = json::unescaped(text).map(Cow::into_owned);
+            }
+            (3, true) if self.in_turn => {
+                self.says_role = *spelled(text) == *b"role";
+                if self.says_role {
+                    self.role = Role::Other;
+                }
+            }
+            (3, false) if self.in_turn && self.says_role && text == b"user" => self.role = Role::User,
+            _ => {}
         }
     }
 }
@@ -157,10 +193,14 @@ mod tests {
     fn check(text: &str, model: Option<&str>, turns: u64) {
         for keep in [Keep::Nothing, Keep::Everything, Keep::Members(Rc::from(["messages".to_owned()]))] {
             for cut in 0..=text.len() {
-                let mut reader = RequestReader::new(keep.clone(), 10_000);
+                let mut reader = RequestReader::new(&keep, 10_000);
                 reader.push(&text.as_bytes()[..cut]);
                 reader.push(&text.as_bytes()[cut..]);
-                assert_eq!((reader.model(), reader.turns()), (model, turns), "cut at {cut}: {text}");
+                assert_eq!(
+                    (reader.take_model().as_deref(), reader.turns()),
+                    (model, turns),
+                    "cut at {cut}: {text}"
+                );
             }
         }
     }
@@ -174,13 +214,20 @@ mod tests {
         );
         check(r#"{"contents":[{},{"role":"model"},{"role":"user","parts":[]}]}"#, None, 2);
         check(r#"{"model":7,"input":"x"}"#, None, 0);
-        check(r#"{"messages":"none"}"#, None, 0);
+        check(r#"{"messages":"none","model":"m","model":{"model":"n"}}"#, None, 0);
+        check(r#"{"messages":[],"stop":["user"],"model":"m","tools":[{"role":"user"}]}"#, Some("m"), 0);
+        check(
+            r#"{"messages":[["role","user"],{"r\u006fle":"user"},{"role":"user","role":"tool"},{"name":"role","x":"user"}]}"#,
+            None,
+            1,
+        );
+        check(r#"[{"model":"m"}]"#, None, 0);
         check("nonsense", None, 0);
     }
 
     #[test]
     fn only_what_is_asked_for_is_kept() {
-        let mut reader = RequestReader::new(Keep::Members(Rc::from(["system".to_owned()])), 30);
+        let mut reader = RequestReader::new(&Keep::Members(Rc::from(["system".to_owned()])), 30);
         reader.push(br#"{"system":"0123","messages":[{"role":"user"}],"#);
         assert_eq!(reader.kept(), b"");
         reader.push(br#""model":"m"}"#);

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the verdict")]
 
 use ai_statistics::AiStatistics;
-use common::testkit::{Played, Script, load_errors, play};
+use common::testkit::{Played, Script, Worker, load_errors, play};
 use serde_json::{Value, json};
 
 const ROUTE: &str = "chat@prod@v1";
@@ -597,4 +597,45 @@ fn the_configurations_of_the_readme_load_without_a_complaint() {
     for block in blocks {
         assert_eq!(load_errors::<AiStatistics>(block), Ok(vec![]), "{block}");
     }
+}
+
+/// What an exchange of a busy worker asks of Envoy.
+fn host_calls(config: &Value, script: impl Fn() -> Script) -> Vec<String> {
+    let worker = Worker::<AiStatistics>::start(&config.to_string());
+    // What is asked once in the life of a worker, such as a metric by its name, is not meant.
+    let _ = worker.play(script());
+    worker.play(script().at(&[500; 8])).envoy.host_calls.take()
+}
+
+/// Each is a step out of the VM and back; those that give something cost the most.
+#[test]
+fn an_exchange_asks_no_more_of_envoy_than_it_must() {
+    let expected = [
+        "pairs Request",
+        "monotonic",
+        "body Request",
+        "pairs Response",
+        "body Response",
+        "monotonic",
+        "property xds.route_name",
+        "property upstream.request_attempt_count",
+        "property xds.cluster_name",
+        "add",
+        "add",
+        "add",
+        "add",
+        "add",
+        "property ai_log",
+        "set_property ai_log",
+    ];
+    assert_eq!(host_calls(&json!({}), || json_answer(chat(), &whole())), expected);
+
+    let events = [delta("a"), json!({ "id": "c9", "model": "m7", "choices": [], "usage": usage() })];
+    let calls = host_calls(&json!({}), || sse_answer(chat(), &events));
+    // Three pieces, the time of the first one, and two counters of streams.
+    assert_eq!(calls.len(), expected.len() + 2 + 1 + 2, "{calls:?}");
+
+    // What is not counted needs no cluster.
+    let calls = host_calls(&json!({ "disable_openai_usage": true }), || json_answer(chat(), &whole()));
+    assert!(!calls.iter().any(|call| call == "add" || call == "property xds.cluster_name"), "{calls:?}");
 }

@@ -82,6 +82,8 @@ fn play<F: Filter>(
     let plugin = Plugin::<F>::configure(config.as_bytes(), &|_| None, &host)
         .map_err(|error| BenchError::unexpected(&chain.name, error.to_string()))?;
     let plugin = Rc::new(plugin);
+    // What is asked once in the life of a worker, such as a metric by its name, is not meant.
+    exchange(&plugin, &host, chain)?;
     host.calls = Some(RefCell::default());
     exchange(&plugin, &host, chain)?;
     let calls = host.calls.take().map(RefCell::into_inner).unwrap_or_default();
