@@ -89,10 +89,11 @@ impl Pair {
 
     /// Headers that tell the vendor of the client's API only; keys are removed anyway.
     pub fn headers(self) -> &'static [&'static str] {
-        match self.client {
-            Talk::Chat => &[],
-            Talk::Messages => &["anthropic-version", "anthropic-beta"],
-            Talk::Responses => &["openai-beta"],
+        match (self.client, self.vendor) {
+            (Talk::Messages, _) => &["anthropic-version", "anthropic-beta"],
+            (_, Talk::Messages) => &["openai-beta", "openai-organization", "openai-project"],
+            (Talk::Responses, _) => &["openai-beta"],
+            (Talk::Chat, _) => &[],
         }
     }
 }

@@ -433,10 +433,9 @@ impl ActiveProvider {
             Protocol::Original => Vec::new(),
         };
         let is_carried = carried.iter().any(|pair| pair.client == Talk::Messages);
-        let is_listed = |api| paths.serves(api) && !paths.is_unlisted(api);
         let counts_tokens = protocol == Protocol::OpenAi
             && paths.is_unlisted(Api::MessagesCountTokens)
-            && (is_carried || is_listed(Api::AnthropicMessages));
+            && (is_carried || paths.serves(Api::AnthropicMessages));
         let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
         Ok(Self {
             reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),

@@ -81,11 +81,21 @@ impl<'a> Peers<'a> {
         let (client, upstream) = (&mut self.clients[0], &mut self.upstreams[self.last]);
         upstream.send(&traffic.stream_head)?;
         let mut progress = Progress::default();
-        let mut held = 0;
-        for sent in 1..=events {
+        // A translated stream begins with events that the vendor's has not.
+        upstream.send(&traffic.event)?;
+        let mut pause = Pause::new(EVENT_PATIENCE);
+        while !pause.is_over() {
+            if let Some(piece) = client.piece()? {
+                progress.see(piece)?;
+                pause = Pause::new(EVENT_PATIENCE);
+            }
+        }
+        let more = progress.events.saturating_sub(1);
+        let mut held = usize::from(progress.events == 0);
+        for sent in 2..=events {
             upstream.send(&traffic.event)?;
             let mut pause = Pause::new(EVENT_PATIENCE);
-            while progress.events + held < sent {
+            while progress.events + held < sent + more {
                 match client.piece()? {
                     Some(piece) => progress.see(piece)?,
                     None if pause.is_over() => held += 1,
