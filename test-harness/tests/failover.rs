@@ -276,6 +276,31 @@ fn closed_port() -> SocketAddr {
     listener.local_addr().expect("its address")
 }
 
+/// Counts what clients get, before the router.
+fn statistics() -> Value {
+    let config = json!({
+        "name": "ai-statistics",
+        "root_id": "ai-statistics",
+        "allow_on_headers_stop_iteration": true,
+        "failure_policy": "FAIL_RELOAD",
+        "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": json!({ "metricsFormat": "otel" }).to_string(),
+        },
+        "vm_config": {
+            "vm_id": "ai-statistics",
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": "ai-statistics.wasm" } },
+        },
+    });
+    let wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+    json!([
+        { "name": "ai-statistics", "typed_config": { "@type": wasm, "config": config } },
+        { "name": "router", "typed_config": { "@type": router } },
+    ])
+}
+
 impl Gateway {
     /// A shipped config, whose first two providers are these.
     fn start(binary: &EnvoyBinary, layout: Layout, kinds: [&str; 2], refuses: bool) -> Self {
@@ -292,6 +317,7 @@ impl Gateway {
         let places = [place, second.addr(), closed_port()];
         let mut render = Render::from_file(workspace_root().join(layout.file()))
             .expect("the file")
+            .set(FILTERS, statistics())
             .built_wasm()
             .wasm_config("ai-proxy", &json!({ "maxBodyBytes": 20_000_000, "providers": providers }))
             .set(&format!("{ROUTE}/retry_policy/per_try_timeout"), json!(PATIENCE));
@@ -310,6 +336,7 @@ impl Gateway {
     }
 }
 
+const FILTERS: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
 const ROUTE: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route";
 
 fn options() -> Options {
@@ -437,4 +464,13 @@ fn two_thousand_failures_in_a_row_are_all_answered_by_the_second_vendor() {
         stats.values().sum::<u64>()
     };
     assert_eq!((count("failed"), count("served")), (2200, 2400));
+    // Who stands above names the vendor whose answer it was.
+    let named = |id: &str| {
+        let stats = gateway.envoy.admin_get("/stats?filter=gen_ai").expect("stats");
+        stats.contains(&format!("provider.{id}."))
+    };
+    assert!(named(PROVIDERS[1]), "the second vendor has answered");
+    assert!(
+        !gateway.envoy.admin_get("/stats?filter=gen_ai.*error_type").expect("stats").contains("provider")
+    );
 }
