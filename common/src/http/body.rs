@@ -1,7 +1,7 @@
 //! Request bodies that have to be JSON objects.
 
 use super::Fault;
-use crate::json::{self, JsonError, Object};
+use crate::json::{self, Document, JsonError, Object};
 
 /// The members of a body.
 ///
@@ -12,6 +12,17 @@ pub fn object(text: &[u8]) -> Result<Object<'_>, Fault> {
         return Err(empty());
     }
     json::object(text).map_err(malformed)
+}
+
+/// A body of which more will be read than its members.
+///
+/// # Errors
+/// It is no JSON object.
+pub fn document(text: &[u8]) -> Result<Document<'_>, Fault> {
+    if text.is_empty() {
+        return Err(empty());
+    }
+    Document::of(text).map_err(malformed)
 }
 
 /// The members of a body, and whether `watched` may be in it.
@@ -48,6 +59,7 @@ mod tests {
     fn a_body_that_is_no_object_is_the_clients_fault() {
         for text in ["", "not json", "[]", "\"x\"", "{\"a\":1", "{\"a\":1}x", "{\"a\":\"\u{1}\"}"] {
             assert_eq!(object(text.as_bytes()).map(|_| ()).unwrap_err().status, 400, "{text:?}");
+            assert_eq!(document(text.as_bytes()).map(|_| ()).unwrap_err().status, 400, "{text:?}");
         }
         assert_eq!(object_watching(b"{\"a\":\"\xff\"}", "a").map(|_| ()).unwrap_err().status, 400);
         assert!(object(b"{}").is_ok());

@@ -6,6 +6,7 @@
 
 mod block;
 pub mod decimal;
+mod document;
 mod nested;
 mod object;
 mod outline;
@@ -17,6 +18,7 @@ mod skim;
 mod tree;
 mod write;
 
+pub use document::Document;
 pub use object::{Kind, Object, Raw, object, object_watching, unescaped, value};
 pub use outline::{MAX_SHOWN, Outline, Outlined};
 pub use patch::Patch;

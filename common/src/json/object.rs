@@ -43,75 +43,219 @@ pub fn value(text: &[u8]) -> Result<Raw<'_>, JsonError> {
     scanner.value(0)?;
     let end = scanner.at;
     scanner.end()?;
-    Ok(Raw { text: text.get(start..end).unwrap_or_default(), offset: start })
+    Ok(Raw { text: text.get(start..end).unwrap_or_default(), offset: start, inside: &[] })
 }
 
 fn members<'a>(scanner: &mut Scanner<'_>, text: &'a [u8], offset: usize) -> Result<Object<'a>, JsonError> {
+    let mut entries = Vec::with_capacity(8);
+    each_member(scanner, |scanner, start, end, escaped| {
+        let value = scanner.at;
+        scanner.value(1)?;
+        entries.push(Entry {
+            key: start + offset..end + offset,
+            value: value + offset..scanner.at + offset,
+            below: 0,
+            tag: Tag::at(text, start, end, escaped),
+        });
+        Ok(())
+    })?;
+    Ok(Object { text, offset, entries: Entries::Found(entries) })
+}
+
+/// Passes an object. `value` is told where each member's name stands, quotes included, and whether there are escapes
+/// in it, and has to pass the value.
+pub(super) fn each_member<'t>(
+    scanner: &mut Scanner<'t>,
+    mut value: impl FnMut(&mut Scanner<'t>, usize, usize, bool) -> Result<(), JsonError>,
+) -> Result<(), JsonError> {
     scanner.at += 1;
-    let mut object = Object { text, offset, open: scanner.at, members: Vec::with_capacity(8) };
     scanner.spaces();
-    if !scanner.pass(b'}') {
-        loop {
-            let start = scanner.at;
-            let (end, escaped) = scanner.key()?;
-            let key = start..end;
-            let value = scanner.at;
-            scanner.value(1)?;
-            object.members.push(Member { key, escaped, value: value..scanner.at });
-            scanner.spaces();
-            if scanner.pass(b'}') {
-                break;
-            }
-            if !scanner.pass(b',') {
-                return Err(scanner.syntax());
-            }
-            scanner.spaces();
-        }
+    if scanner.pass(b'}') {
+        return Ok(());
     }
-    Ok(object)
+    loop {
+        let start = scanner.at;
+        let (end, escaped) = scanner.key()?;
+        value(scanner, start, end, escaped)?;
+        scanner.spaces();
+        if scanner.pass(b'}') {
+            return Ok(());
+        }
+        if !scanner.pass(b',') {
+            return Err(scanner.syntax());
+        }
+        scanner.spaces();
+    }
+}
+
+/// Passes an array; `value` has to pass each element.
+pub(super) fn each_element<'t>(
+    scanner: &mut Scanner<'t>,
+    mut value: impl FnMut(&mut Scanner<'t>) -> Result<(), JsonError>,
+) -> Result<(), JsonError> {
+    scanner.at += 1;
+    scanner.spaces();
+    if scanner.pass(b']') {
+        return Ok(());
+    }
+    loop {
+        value(scanner)?;
+        scanner.spaces();
+        if scanner.pass(b']') {
+            return Ok(());
+        }
+        if !scanner.pass(b',') {
+            return Err(scanner.syntax());
+        }
+        scanner.spaces();
+    }
+}
+
+/// A value in a container, and the name of a member. Places are those in the text that is patched.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// The name, quotes included; empty for an element.
+    pub(super) key: Range<usize>,
+    pub(super) value: Range<usize>,
+    /// How many of the entries behind this one are of what is inside the value.
+    pub(super) below: usize,
+    pub(super) tag: Tag,
+}
+
+/// Most of a name, in a word: names of different tags are different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag(u64);
+
+impl Tag {
+    /// Of so many bytes a tag is all there is to know, but for the longest ones.
+    const WHOLE: usize = 7;
+    /// The tag of names with escapes, which are compared the long way.
+    const ESCAPED: Self = Self(u64::MAX);
+    /// An element has no name.
+    pub(super) const NONE: Self = Self(0);
+
+    fn of(name: &str) -> Self {
+        let name = name.as_bytes();
+        let len = name.len();
+        let byte = |at: usize| name.get(at).map_or(0, |byte| u64::from(*byte) << (8 * at));
+        let first = if let Some(eight) = name.first_chunk() {
+            u64::from_le_bytes(*eight) & Self::kept(Self::WHOLE)
+        } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            // Bytes that are in both are the same in both.
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4))
+        } else {
+            byte(0) | byte(1) | byte(2)
+        };
+        Self(first | Self::len(len))
+    }
+
+    /// The tag of the name that stands there, between its quotes.
+    #[inline]
+    pub(super) fn at(text: &[u8], start: usize, end: usize, escaped: bool) -> Self {
+        if escaped {
+            return Self::ESCAPED;
+        }
+        let len = end.saturating_sub(start + 2);
+        let behind = text.get(start + 1..).unwrap_or_default();
+        let word = match behind.first_chunk() {
+            Some(eight) => u64::from_le_bytes(*eight),
+            None => behind.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        Self(word & Self::kept(len.min(Self::WHOLE)) | Self::len(len))
+    }
+
+    /// The bits of so many bytes.
+    fn kept(bytes: usize) -> u64 {
+        (1 << (8 * bytes)) - 1
+    }
+
+    fn len(len: usize) -> u64 {
+        (len.min(0xfe) as u64) << (8 * Self::WHOLE)
+    }
 }
 
 /// An object: where its members stand. Duplicate names are kept.
 #[derive(Debug, Clone)]
 pub struct Object<'a> {
     text: &'a [u8],
-    /// Where `text` begins in the text that is patched.
+    /// Where `text`, which begins with the opening brace or with what is before it, begins in the text that is patched.
     offset: usize,
-    /// After the opening brace.
-    open: usize,
-    members: Vec<Member>,
+    entries: Entries<'a>,
 }
 
 #[derive(Debug, Clone)]
-struct Member {
-    /// The name, quotes included.
-    key: Range<usize>,
-    escaped: bool,
-    value: Range<usize>,
+enum Entries<'a> {
+    /// Of the members alone.
+    Found(Vec<Entry>),
+    /// Of the members, each followed by those of what is inside it.
+    Described(&'a [Entry]),
+}
+
+/// The entries of a container, without those of what is inside its values.
+struct Walk<'s, 'a> {
+    entries: &'s [Entry],
+    /// The same, if it says what is inside values.
+    described: &'a [Entry],
+    at: usize,
+}
+
+impl<'s, 'a> Iterator for Walk<'s, 'a> {
+    type Item = (&'s Entry, &'a [Entry]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entries.get(self.at)?;
+        let inside = self.at + 1..self.at + 1 + entry.below;
+        self.at = inside.end;
+        Some((entry, self.described.get(inside).unwrap_or_default()))
+    }
 }
 
 impl<'a> Object<'a> {
+    /// An object of which everything is known that these entries say.
+    pub(super) fn described(text: &'a [u8], offset: usize, entries: &'a [Entry]) -> Self {
+        Self { text, offset, entries: Entries::Described(entries) }
+    }
+
     /// The value of the last member of that name: readers of JSON commonly take the last.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Raw<'a>> {
-        self.members.iter().rev().find(|member| self.is_named(member, name)).map(|member| self.raw(member))
+        let (tag, mut found) = (Tag::of(name), None);
+        for (entry, inside) in self.walk() {
+            if self.is_named(entry, tag, name) {
+                found = Some((entry, inside));
+            }
+        }
+        found.map(|(entry, inside)| self.raw(entry, inside))
     }
 
     /// The values of all members of that name, in order.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = Raw<'a>> + use<'_, 'a, 'n> {
-        self.members.iter().filter(move |member| self.is_named(member, name)).map(|member| self.raw(member))
+        let tag = Tag::of(name);
+        let named = self.walk().filter(move |(entry, _)| self.is_named(entry, tag, name));
+        named.map(|(entry, inside)| self.raw(entry, inside))
     }
 
     /// Names and values of all members, in order. A name that is no text, because an escape in it is half
     /// a surrogate pair, is given as it is written.
     pub fn members(&self) -> impl Iterator<Item = (Cow<'a, str>, Raw<'a>)> + use<'_, 'a> {
-        self.members.iter().map(|member| (self.name(member), self.raw(member)))
+        self.walk().map(|(entry, inside)| (self.name(entry), self.raw(entry, inside)))
+    }
+
+    /// The members that have none of these names.
+    pub fn others<'n>(
+        &self,
+        names: &'n [&'n str],
+    ) -> impl Iterator<Item = (Cow<'a, str>, Raw<'a>)> + use<'_, 'a, 'n> {
+        let is_other = |entry: &Entry| !names.iter().any(|name| self.is_written(entry, name));
+        let others = self.walk().filter(move |(entry, _)| is_other(entry));
+        others.map(|(entry, inside)| (self.name(entry), self.raw(entry, inside)))
     }
 
     /// Whether there are no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.walk().next().is_none()
     }
 
     /// Which members have that name, and where their values stand.
@@ -119,42 +263,64 @@ impl<'a> Object<'a> {
         &self,
         name: &'n str,
     ) -> impl Iterator<Item = (usize, Range<usize>)> + use<'_, 'a, 'n> {
-        let named = self.members.iter().enumerate().filter(move |(_, member)| self.is_named(member, name));
-        named.map(|(at, member)| (at, member.value.start + self.offset..member.value.end + self.offset))
+        let tag = Tag::of(name);
+        let named = self.walk().enumerate().filter(move |(_, (entry, _))| self.is_named(entry, tag, name));
+        named.map(|(at, (entry, _))| (at, entry.value.clone()))
     }
 
     /// Where each member stands, name and value.
     pub(super) fn places(&self) -> impl Iterator<Item = Range<usize>> {
-        self.members.iter().map(|member| member.key.start + self.offset..member.value.end + self.offset)
+        self.walk().map(|(entry, _)| entry.key.start..entry.value.end)
     }
 
     /// Behind the opening brace.
     pub(super) fn open(&self) -> usize {
-        self.open + self.offset
+        let before = self.text.iter().position(|byte| *byte == b'{').unwrap_or(0);
+        self.offset + before + 1
     }
 
-    fn raw(&self, member: &Member) -> Raw<'a> {
-        let text = self.text.get(member.value.clone()).unwrap_or_default();
-        Raw { text, offset: self.offset + member.value.start }
-    }
-
-    fn quoted(&self, member: &Member) -> &'a [u8] {
-        self.text.get(member.key.clone()).unwrap_or_default()
-    }
-
-    fn name(&self, member: &Member) -> Cow<'a, str> {
-        let quoted = self.quoted(member);
-        unquoted(quoted).unwrap_or_else(|| {
-            String::from_utf8_lossy(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default())
-        })
-    }
-
-    fn is_named(&self, member: &Member, name: &str) -> bool {
-        if member.escaped {
-            return unquoted(self.quoted(member)).as_deref() == Some(name);
+    #[inline]
+    fn walk(&self) -> Walk<'_, 'a> {
+        match &self.entries {
+            Entries::Found(entries) => Walk { entries, described: &[], at: 0 },
+            Entries::Described(entries) => Walk { entries, described: entries, at: 0 },
         }
-        let quoted = self.quoted(member);
-        quoted.len() == name.len() + 2 && quoted.get(1..=name.len()) == Some(name.as_bytes())
+    }
+
+    fn raw(&self, entry: &Entry, inside: &'a [Entry]) -> Raw<'a> {
+        Raw { text: self.slice(&entry.value), offset: entry.value.start, inside }
+    }
+
+    fn slice(&self, place: &Range<usize>) -> &'a [u8] {
+        let (start, end) = (place.start.wrapping_sub(self.offset), place.end.wrapping_sub(self.offset));
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    fn name(&self, entry: &Entry) -> Cow<'a, str> {
+        let quoted = self.slice(&entry.key);
+        let inside = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+        if entry.tag != Tag::ESCAPED
+            && let Ok(name) = std::str::from_utf8(inside)
+        {
+            return Cow::Borrowed(name);
+        }
+        unescaped(inside).unwrap_or_else(|| String::from_utf8_lossy(inside))
+    }
+
+    #[inline]
+    fn is_named(&self, entry: &Entry, tag: Tag, name: &str) -> bool {
+        if entry.tag == tag {
+            return name.len() <= Tag::WHOLE || self.is_written(entry, name);
+        }
+        entry.tag == Tag::ESCAPED && self.is_written(entry, name)
+    }
+
+    fn is_written(&self, entry: &Entry, name: &str) -> bool {
+        if entry.tag == Tag::ESCAPED {
+            return unquoted(self.slice(&entry.key)).as_deref() == Some(name);
+        }
+        entry.key.len() == name.len() + 2
+            && self.slice(&entry.key).get(1..=name.len()) == Some(name.as_bytes())
     }
 }
 
@@ -174,13 +340,16 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub struct Raw<'a> {
     text: &'a [u8],
+    /// Where it begins in the text that is patched.
     offset: usize,
+    /// What a [`Document`](super::Document) says of what is inside it; nothing, where it has not looked.
+    inside: &'a [Entry],
 }
 
 impl<'a> Raw<'a> {
     /// A text that is taken for one value: whoever reads it proves what is read of it.
     pub(super) fn unproven(text: &'a [u8]) -> Self {
-        Self { text, offset: 0 }
+        Self { text, offset: 0, inside: &[] }
     }
 
     /// The text of the value, without spaces around.
@@ -237,11 +406,21 @@ impl<'a> Raw<'a> {
         std::str::from_utf8(self.text).ok()?.parse().ok()
     }
 
+    /// Whether this is a string with just this text.
+    #[must_use]
+    pub fn is(&self, word: &str) -> bool {
+        let Some(inside) = self.escaped() else { return false };
+        inside == word.as_bytes() || (inside.contains(&b'\\') && unescaped(inside).as_deref() == Some(word))
+    }
+
     /// The members of an object.
     #[must_use]
     pub fn object(&self) -> Option<Object<'a>> {
         if self.kind() != Kind::Object {
             return None;
+        }
+        if !self.inside.is_empty() {
+            return Some(Object::described(self.text, self.offset, self.inside));
         }
         members(&mut Scanner::new(self.text), self.text, self.offset).ok()
     }
@@ -252,26 +431,22 @@ impl<'a> Raw<'a> {
         if self.kind() != Kind::Array {
             return None;
         }
-        let mut scanner = Scanner::new(self.text);
-        scanner.at += 1;
-        scanner.spaces();
+        let element = |place: Range<usize>, inside| {
+            let text = self.text.get(place.start - self.offset..place.end - self.offset).unwrap_or_default();
+            Raw { text, offset: place.start, inside }
+        };
+        if !self.inside.is_empty() {
+            let walk = Walk { entries: self.inside, described: self.inside, at: 0 };
+            return Some(walk.map(|(entry, inside)| element(entry.value.clone(), inside)).collect());
+        }
         let mut elements = Vec::new();
-        if scanner.pass(b']') {
-            return Some(elements);
-        }
-        loop {
+        let passed = each_element(&mut Scanner::new(self.text), |scanner| {
             let start = scanner.at;
-            scanner.value(1).ok()?;
-            elements.push(Raw { text: self.text.get(start..scanner.at)?, offset: self.offset + start });
-            scanner.spaces();
-            if scanner.pass(b']') {
-                return Some(elements);
-            }
-            if !scanner.pass(b',') {
-                return None;
-            }
-            scanner.spaces();
-        }
+            scanner.value(1)?;
+            elements.push(element(start + self.offset..scanner.at + self.offset, &[]));
+            Ok(())
+        });
+        passed.ok().map(|()| elements)
     }
 
     pub(super) fn place(&self) -> Range<usize> {

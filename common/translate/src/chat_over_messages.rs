@@ -14,7 +14,7 @@ mod stream;
 mod tools;
 
 use common::http::{Fault, Head};
-use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
+use common::json::{ArrayWriter, Document, JsonError, Kind, Object, ObjectWriter, Raw};
 
 use super::read::{escaped, is_blank, member, string};
 use super::{Back, Dropped, Stamp, VendorStream};
@@ -32,7 +32,8 @@ pub(crate) fn request(
     stamp: Stamp,
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Back>), Fault> {
-    let chat = body::object(text)?;
+    let document = body::document(text)?;
+    let chat = document.object();
     let mut out = Vec::with_capacity(text.len() + 256);
     let names_files = request::write(&chat, &mut out, dropped)?;
     Ok((out, Box::new(Completion { names_files, ..Completion::of(&chat, stamp) })))
@@ -95,7 +96,8 @@ impl Completion {
 
 impl Back for Completion {
     fn answer(&self, text: &[u8]) -> Result<Vec<u8>, JsonError> {
-        let message = json::object(text)?;
+        let document = Document::of(text)?;
+        let message = document.object();
         if message.get("error").is_some_and(|error| !is_blank(error)) {
             return Ok(text.to_vec());
         }

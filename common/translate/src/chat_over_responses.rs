@@ -9,7 +9,7 @@ mod request;
 mod stream;
 
 use common::http::Fault;
-use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter, Raw};
+use common::json::{ArrayWriter, Document, JsonError, Kind, Object, ObjectWriter, Raw};
 
 use super::read::{is_blank, is_of, member, string};
 use super::{Back, Dropped, Stamp, VendorStream};
@@ -24,7 +24,8 @@ pub(crate) fn request(
     stamp: Stamp,
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Back>), Fault> {
-    let chat = body::object(text)?;
+    let document = body::document(text)?;
+    let chat = document.object();
     let mut out = Vec::with_capacity(text.len() + 256);
     request::write(&chat, &mut out, dropped)?;
     Ok((out, Box::new(Completion::of(&chat, stamp))))
@@ -89,7 +90,8 @@ impl Completion {
 
 impl Back for Completion {
     fn answer(&self, text: &[u8]) -> Result<Vec<u8>, JsonError> {
-        let response = json::object(text)?;
+        let document = Document::of(text)?;
+        let response = document.object();
         let mut out = Vec::with_capacity(text.len());
         let output = match outcome(&response) {
             Ok(output) => output,
@@ -479,7 +481,7 @@ mod tests {
     #[test]
     fn characters_are_counted_as_they_are_read() {
         for text in ["", "abc", "grüße 🌍", "a\n\"b\"\\", "\u{1}é", "日本"] {
-            let quoted = json::string(text);
+            let quoted = common::json::string(text);
             let inside = &quoted[1..quoted.len() - 1];
             assert_eq!(length(inside), text.chars().count() as u64, "{text}");
         }

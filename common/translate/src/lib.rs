@@ -17,7 +17,7 @@ pub mod vendor_error;
 
 use common::framing::sse::Event;
 use common::http::{Fault, Head};
-use common::json::{JsonError, Object, ObjectWriter, Raw};
+use common::json::{Document, JsonError, Object, ObjectWriter, Raw};
 use common::llm::api::Api;
 use common::llm::dialect::Dialect;
 
@@ -110,10 +110,7 @@ pub struct Stamp {
 /// The client's side of one exchange, once its request has become a chat.
 pub(crate) trait Front {
     /// A whole chat completion, as the client knows answers.
-    ///
-    /// # Errors
-    /// It is no JSON object.
-    fn answer(&self, chat: &[u8]) -> Result<Vec<u8>, JsonError>;
+    fn answer(&self, chat: &Document<'_>) -> Vec<u8>;
 
     /// What turns the chunks of a chat into the events that the client knows.
     fn stream(&self) -> Box<dyn ClientStream>;
@@ -291,11 +288,8 @@ impl Carried {
     }
 
     /// A whole chat completion as the client's answer; `None`: it is one.
-    ///
-    /// # Errors
-    /// It is no JSON object.
-    pub fn answer(&self, chat: &[u8]) -> Result<Option<Vec<u8>>, JsonError> {
-        self.front.as_ref().map(|front| front.answer(chat)).transpose()
+    pub fn answer(&self, chat: &Document<'_>) -> Option<Vec<u8>> {
+        self.front.as_ref().map(|front| front.answer(chat))
     }
 
     /// The two halves of a streamed answer's way, where there is something to be done.

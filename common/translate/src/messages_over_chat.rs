@@ -9,7 +9,7 @@ mod request;
 mod stream;
 
 use common::http::Fault;
-use common::json::{self, ArrayWriter, JsonError, Kind, Object, ObjectWriter};
+use common::json::{ArrayWriter, Document, Kind, Object, ObjectWriter};
 
 use super::chat::{arguments, finish_reason, thinking};
 use super::read::string;
@@ -31,7 +31,7 @@ pub(crate) fn request(
 struct Message;
 
 impl Front for Message {
-    fn answer(&self, chat: &[u8]) -> Result<Vec<u8>, JsonError> {
+    fn answer(&self, chat: &Document<'_>) -> Vec<u8> {
         response(chat)
     }
 
@@ -48,11 +48,11 @@ impl Front for Message {
 }
 
 /// A chat completion as a message.
-fn response(text: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let body = json::object(text)?;
+fn response(chat: &Document<'_>) -> Vec<u8> {
+    let body = chat.object();
     let choice = body.get("choices").and_then(|choices| choices.elements()?.first()?.object());
     let message = choice.as_ref().and_then(|choice| choice.get("message")?.object());
-    let mut out = Vec::with_capacity(text.len());
+    let mut out = Vec::with_capacity(chat.text().len());
     let mut answer = ObjectWriter::open(&mut out);
     answer.raw("id", string(body.get("id")));
     answer.raw("type", br#""message""#);
@@ -70,7 +70,7 @@ fn response(text: &[u8]) -> Result<Vec<u8>, JsonError> {
     let usage = body.get("usage").and_then(|usage| usage.object());
     usage.map_or_else(Usage::default, |usage| Usage::of(&usage)).write(answer.member("usage"));
     answer.close();
-    Ok(out)
+    out
 }
 
 /// Says whether tools are called.

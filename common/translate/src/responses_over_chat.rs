@@ -17,7 +17,7 @@ mod tools;
 use std::rc::Rc;
 
 use common::http::Fault;
-use common::json::{self, JsonError, Kind, Object};
+use common::json::{Document, Kind, Object};
 
 use self::output::{Asked, Call, Head, Item, Part, State, Status, Usage, add, annotation, incomplete};
 use super::chat::{finish_reason, thinking};
@@ -46,7 +46,8 @@ pub(crate) fn request(
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Front>), Fault> {
     let (chat, tools) = request::request(text, manner, dropped)?;
-    let body = body::object(text)?;
+    let document = body::document(text)?;
+    let body = document.object();
     let asked = |name: &str, absent: &[u8]| {
         let value = request::member(&body, name).filter(|value| value.kind() == Kind::String);
         value.map_or_else(|| absent.to_vec(), |value| value.text().to_vec())
@@ -60,7 +61,7 @@ pub(crate) fn request(
 struct Response(Rc<Asked>);
 
 impl Front for Response {
-    fn answer(&self, chat: &[u8]) -> Result<Vec<u8>, JsonError> {
+    fn answer(&self, chat: &Document<'_>) -> Vec<u8> {
         response(&self.0, chat)
     }
 
@@ -70,8 +71,8 @@ impl Front for Response {
 }
 
 /// A chat completion as a response.
-fn response(asked: &Asked, text: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let body = json::object(text)?;
+fn response(asked: &Asked, chat: &Document<'_>) -> Vec<u8> {
+    let body = chat.object();
     let choice = body.get("choices").and_then(|choices| choices.elements()?.first()?.object());
     let head = Head::of(Some(&body), asked);
     let mut items = Vec::new();
@@ -88,9 +89,9 @@ fn response(asked: &Asked, text: &[u8]) -> Result<Vec<u8>, JsonError> {
         (Some(_), Some(_)) => (Status::Incomplete, None),
         (Some(_), None) => (Status::Completed, None),
     };
-    let mut out = Vec::with_capacity(text.len() + 1024);
+    let mut out = Vec::with_capacity(chat.text().len() + 1024);
     asked.write(&head, &State { status, items: &items, incomplete, error, usage }, &mut out);
-    Ok(out)
+    out
 }
 
 /// Takes the items out of a message.

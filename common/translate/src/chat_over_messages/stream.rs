@@ -1,7 +1,7 @@
 //! A streamed message, as a streamed chat.
 
 use common::framing::sse::Event;
-use common::json::{self, Object, ObjectWriter, Raw};
+use common::json::{self, Document, Object, ObjectWriter, Raw};
 
 use super::{Call, Completion, Usage};
 use crate::VendorStream;
@@ -86,7 +86,8 @@ enum Given {
 
 impl VendorStream for ChunkStream {
     fn event(&mut self, event: &Event, chunk: &mut dyn FnMut(&[u8])) -> bool {
-        let Ok(data) = json::object(event.data()) else { return false };
+        let Ok(document) = Document::of(event.data()) else { return false };
+        let data = document.object();
         let kind = data.get("type").and_then(|kind| kind.as_str());
         let name = event.name.as_deref().and_then(|name| std::str::from_utf8(name).ok());
         match kind.as_deref().or(name).unwrap_or_default() {

@@ -1,7 +1,7 @@
 //! A streamed response, as a streamed chat.
 
 use common::framing::sse::Event;
-use common::json::{self, ArrayWriter, Kind, Object, ObjectWriter, Raw};
+use common::json::{self, ArrayWriter, Document, Kind, Object, ObjectWriter, Raw};
 
 use super::{
     Call, Completion, Failure, PARAGRAPH, citations, length, logprobs, outcome, part_refusal, part_text,
@@ -79,7 +79,8 @@ struct Ordinal {
 
 impl VendorStream for ChunkStream {
     fn event(&mut self, event: &Event, chunk: &mut dyn FnMut(&[u8])) -> bool {
-        let Ok(data) = json::object(event.data()) else { return false };
+        let Ok(document) = Document::of(event.data()) else { return false };
+        let data = document.object();
         let kind = data.get("type").and_then(|kind| kind.as_str());
         let name = event.name.as_deref().and_then(|name| std::str::from_utf8(name).ok());
         self.padding.clear();

@@ -35,7 +35,8 @@ const FORMAT_NAME: &str = "answer";
 /// # Errors
 /// It is no JSON object, or says what no chat can.
 pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Result<Vec<u8>, Fault> {
-    let body = body::object(text)?;
+    let document = body::document(text)?;
+    let body = document.object();
     let mut out = Vec::with_capacity(text.len() + 256);
     let mut chat = ObjectWriter::open(&mut out);
     for name in SAME {

@@ -55,7 +55,8 @@ const STATE: [(&str, &str); 3] = [
 /// # Errors
 /// It is no JSON object, has members of another kind than they are, or needs what no chat has.
 pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Result<(Vec<u8>, Tools), Fault> {
-    let body = body::object(text)?;
+    let document = body::document(text)?;
+    let body = document.object();
     refuse_state(&body)?;
     let mut out = Vec::with_capacity(text.len() + 256);
     let mut chat = ObjectWriter::open(&mut out);

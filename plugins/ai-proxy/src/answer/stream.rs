@@ -1,7 +1,7 @@
 //! A streamed answer, rewritten event by event in its own dialect, or into the client's.
 
 use common::framing::sse::{self, Decoder, Event};
-use common::json::{self, JsonError, Object, Patch};
+use common::json::{Document, JsonError, Object, Patch};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -156,8 +156,8 @@ impl Events {
         if event.is_done() {
             return self.done(out);
         }
-        match json::object(data) {
-            Ok(chunk) => self.chunk(provider, event, data, &chunk, out),
+        match Document::of(data) {
+            Ok(chunk) => self.chunk(provider, event, data, &chunk.object(), out),
             // Vendors cut characters in two; what has no thinking in it has nothing to hide.
             Err(_) if out.front.is_some() => self.unreadable += 1,
             Err(JsonError::NotUtf8 { .. }) if !names_reasoning(data) => sse::forward(out.bytes, event),
@@ -316,8 +316,8 @@ impl Outlet<'_> {
             (None, false) => sse::rewrite(self.bytes, event, &patch.finish()),
             (Some(front), true) => front.chunk(chunk, self.bytes),
             (Some(front), false) => {
-                if let Ok(chunk) = json::object(&patch.finish()) {
-                    front.chunk(&chunk, self.bytes);
+                if let Ok(chunk) = Document::of(&patch.finish()) {
+                    front.chunk(&chunk.object(), self.bytes);
                 }
             }
         }

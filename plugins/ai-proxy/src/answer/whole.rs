@@ -2,7 +2,7 @@
 
 use common::filter::Flow;
 use common::http::{Fault, LocalReply};
-use common::json::{self, JsonError, Object, Patch, Raw};
+use common::json::{Document, JsonError, Object, Patch, Raw};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 2 << 10;
 /// # Errors
 /// It is no JSON object, so that nothing can be hidden in it or promoted.
 pub(crate) fn edit(answers: Answers, text: &[u8]) -> Result<Flow, Fault> {
-    edit_chat(answers, Dialect::OpenAi, text)
+    edit_chat(answers, Dialect::OpenAi, &Document::of(text).map_err(invalid)?)
 }
 
 /// The same with a vendor's answer that has to become a chat completion first, or another answer after.
@@ -32,26 +32,29 @@ pub(crate) fn translate(
     text: &[u8],
 ) -> Result<Flow, Fault> {
     let chat = carried.chat_of_answer(text).map_err(invalid)?;
-    let chat = match edit_chat(answers, dialect, chat.as_deref().unwrap_or(text))? {
-        Flow::Pass => chat,
-        Flow::Send(edited) => Some(edited),
+    let found = Document::of(chat.as_deref().unwrap_or(text)).map_err(invalid)?;
+    let answer = match edit_chat(answers, dialect, &found)? {
+        Flow::Pass => carried.answer(&found).or(chat),
+        Flow::Send(edited) => {
+            let answer = carried.answer(&Document::of(&edited).map_err(invalid)?);
+            answer.or(Some(edited))
+        }
         flow => return Ok(flow),
     };
-    let answer = carried.answer(chat.as_deref().unwrap_or(text)).map_err(invalid)?;
-    Ok(answer.or(chat).map_or(Flow::Pass, Flow::Send))
+    Ok(answer.map_or(Flow::Pass, Flow::Send))
 }
 
 fn invalid(_: JsonError) -> Fault {
     Fault::upstream("invalid_upstream_response", "the upstream's answer is not valid JSON")
 }
 
-fn edit_chat(answers: Answers, dialect: Dialect, text: &[u8]) -> Result<Flow, Fault> {
-    let body = json::object(text).map_err(invalid)?;
+fn edit_chat(answers: Answers, dialect: Dialect, chat: &Document<'_>) -> Result<Flow, Fault> {
+    let body = chat.object();
     let choices = body.get("choices").and_then(|choices| choices.elements());
     if let (None, Some(error)) = (&choices, error_of(&body)) {
         return Ok(Flow::Reply(refusal(error, dialect)));
     }
-    let mut patch = Patch::new(text);
+    let mut patch = Patch::new(chat.text());
     for choice in choices.into_iter().flatten().filter_map(|choice| choice.object()) {
         if let Some(message) = choice.get("message").and_then(|message| message.object()) {
             edit_message(answers, &message, &mut patch);
