@@ -18,11 +18,15 @@ fn a_tiny_run_finds_costs_above_zero_and_writes_them_as_json() {
         warm_up_requests: 100,
         starts: 1,
     };
+    let plugins = test_harness::toolchain::build_plugins().unwrap();
+    let proxy = plugins.iter().find(|plugin| plugin.name == "ai-proxy").unwrap();
+    let of_proxy = bench::plugin_chains(proxy);
+    let translated = of_proxy.iter().find(|chain| chain.name == "ai-proxy, Messages over chats").unwrap();
     let chains = [
         Chain::empty(),
         Chain::do_nothing(1).unwrap(),
         Chain::do_nothing(3).unwrap(),
-        Chain::host_calls().unwrap(),
+        Chain::host_calls_of(translated).unwrap().unwrap(),
     ];
     let report = bench::measure(&chains, &plan).unwrap();
 
@@ -30,7 +34,8 @@ fn a_tiny_run_finds_costs_above_zero_and_writes_them_as_json() {
     assert_eq!(json["plan"]["small_requests"], 200);
     let chains = json["chains"].as_array().unwrap();
     let names: Vec<&str> = chains.iter().filter_map(|chain| chain["chain"].as_str()).collect();
-    assert_eq!(names, ["empty chain", "do-nothing filter", "3 do-nothing filters", "host calls alone"]);
+    let calls = "host calls of ai-proxy, Messages over chats";
+    assert_eq!(names, ["empty chain", "do-nothing filter", "3 do-nothing filters", calls]);
     for chain in chains {
         for figure in
             ["/small/us/min", "/large/us/min", "/event_us/min", "/p50_us", "/resident_mib", "/start_ms/min"]

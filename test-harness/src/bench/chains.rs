@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::BenchError;
 use super::traffic::{MODEL, Talk};
+use super::{BenchError, native};
 use crate::toolchain::{self, Built};
 
 /// The token that ai-proxy puts in the place of the client's.
@@ -88,14 +88,18 @@ impl Chain {
         Ok(Self { does_nothing: true, ..Self::new(name, vec![filter; count]) })
     }
 
-    /// The harness's own filter that makes ai-proxy's host calls and nothing of them: what is left of
-    /// ai-proxy's cost beyond this one's is its own doing.
+    /// The harness's own filter that makes the host calls of this chain's one plugin and nothing of them: what is
+    /// left of the plugin's cost beyond this one's is its own doing. `None`: nobody knows what it asks.
     ///
     /// # Errors
-    /// It could not be built.
-    pub fn host_calls() -> Result<Self, BenchError> {
-        let filters = vec![own("hostcalls", vec![VENDOR_TOKEN.to_owned()])?];
-        Ok(Self::new("host calls alone".to_owned(), filters))
+    /// It could not be built, or the plugin does not play an exchange.
+    pub fn host_calls_of(plugin: &Self) -> Result<Option<Self>, BenchError> {
+        let Some(calls) = native::host_calls(plugin)? else { return Ok(None) };
+        let mut filter = own("hostcalls", Vec::new())?;
+        filter.config = Value::String(calls.join("\n"));
+        let name = format!("host calls of {}", plugin.name);
+        let Self { place, client, vendor, .. } = *plugin;
+        Ok(Some(Self { place, client, vendor, ..Self::new(name, vec![filter]) }))
     }
 }
 

@@ -31,7 +31,12 @@ const ADDED_BY_ENVOY: [(&str, &str); 5] = [
     ("x-request-id", "6f1c1f0e-2a55-4a53-9d3a-0b7b9c4d1e2f"),
 ];
 
-/// Plays so many exchanges of a chain: what one takes, and what it asks of the host.
+/// Between what two callbacks ask of the host.
+pub(super) const NEXT_CALLBACK: &str = "|";
+/// A callback that makes its half of the exchange wait.
+pub(super) const HOLD: &str = "hold";
+
+/// Plays so many exchanges of a chain: what one takes, and what it asks of the host, callback by callback.
 type Play = fn(&Chain, &[u8], &[u8], usize) -> Result<(Duration, Vec<String>), BenchError>;
 
 /// The plugins whose code is linked in.
@@ -62,12 +67,23 @@ pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError
         let shown = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e6);
         let (small, calls) = time(&traffic.small)?;
         let (large, _) = time(&traffic.large)?;
-        rows.push(vec![chain.name.clone(), shown(small), shown(large), calls.len().to_string()]);
+        let count = calls.iter().filter(|call| ![NEXT_CALLBACK, HOLD].contains(&call.as_str())).count();
+        rows.push(vec![chain.name.clone(), shown(small), shown(large), count.to_string()]);
         asked.push(format!("{}: {}", chain.name, calls.join(", ")));
     }
     println!("{}", report::table(&["chain, native", "1 KiB µs", "16 KiB µs", "host calls"], rows));
     println!("{}", asked.join("\n"));
     Ok(())
+}
+
+/// What one exchange of a chain asks of the host, callback by callback; `None`: its code is not linked in.
+pub(super) fn host_calls(chain: &Chain) -> Result<Option<Vec<String>>, BenchError> {
+    let module = chain.filters.first().map(|filter| filter.module.name.as_str());
+    let Some((_, play)) = PLUGINS.into_iter().find(|(name, _)| Some(*name) == module) else {
+        return Ok(None);
+    };
+    let traffic = Traffic::of(chain.client, chain.vendor);
+    play(chain, &traffic.small, &traffic.completion, 0).map(|(_, calls)| Some(calls))
 }
 
 /// The time of one exchange, and what it asks of the host.
@@ -91,18 +107,19 @@ fn play<F: Filter>(
     for _ in 0..exchanges {
         exchange(&plugin, &host, chain)?;
     }
-    Ok((start.elapsed() / u32::try_from(exchanges).unwrap_or(u32::MAX), calls))
+    Ok((start.elapsed() / u32::try_from(exchanges.max(1)).unwrap_or(u32::MAX), calls))
 }
 
 fn exchange<F: Filter>(plugin: &Rc<Plugin<F>>, host: &StillHost, chain: &Chain) -> Result<(), BenchError> {
     let mut exchange = Exchange::new(Rc::clone(plugin));
-    exchange.request_head(host, false);
+    host.ends(exchange.request_head(host, false));
     let released = exchange.request_body(host, host.request_body.len(), true);
     if released != Action::Continue {
         return Err(BenchError::unexpected(&chain.name, "the request is held after its end"));
     }
-    exchange.response_head(host, false);
-    exchange.response_body(host, host.response_body.len(), true);
+    host.ends(released);
+    host.ends(exchange.response_head(host, false));
+    host.ends(exchange.response_body(host, host.response_body.len(), true));
     exchange.end(host);
     Ok(())
 }
@@ -123,6 +140,14 @@ impl StillHost {
         let (request, request_body) = pairs(request, &[&ADDED_BY_ENVOY[..], &[(":path", path)]].concat());
         let (response, response_body) = pairs(answer, &[(":status", "200")]);
         Self { request, request_body, response, response_body, calls: None }
+    }
+
+    /// A callback ends so.
+    fn ends(&self, action: Action) {
+        if action != Action::Continue {
+            self.called(format_args!("{HOLD}"));
+        }
+        self.called(format_args!("{NEXT_CALLBACK}"));
     }
 
     fn called(&self, call: fmt::Arguments<'_>) {
