@@ -23,6 +23,15 @@ impl Dropped {
         }
     }
 
+    /// Takes the name of a member of what is called `of`; of the request itself, where that is nothing.
+    pub(crate) fn member(&mut self, of: &str, name: &str) {
+        if of.is_empty() {
+            self.name(name);
+        } else {
+            self.name(&format!("{of}.{name}"));
+        }
+    }
+
     /// The names, in the order in which they came.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)

@@ -21,6 +21,7 @@ use common::json::{Document, Kind, Object};
 
 use self::output::{Asked, Call, Head, Item, Part, State, Status, Usage, add, annotation, incomplete};
 use super::chat::{finish_reason, thinking};
+use super::read::member;
 use super::{ClientStream, Dropped, Front, Manner, Stamp};
 use common::http::body;
 
@@ -49,7 +50,7 @@ pub(crate) fn request(
     let document = body::document(text)?;
     let body = document.object();
     let asked = |name: &str, absent: &[u8]| {
-        let value = request::member(&body, name).filter(|value| value.kind() == Kind::String);
+        let value = member(&body, name).filter(|value| value.kind() == Kind::String);
         value.map_or_else(|| absent.to_vec(), |value| value.text().to_vec())
     };
     let (model, service_tier) = (asked("model", br#""""#), asked("service_tier", b"null"));

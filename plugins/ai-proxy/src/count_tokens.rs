@@ -39,17 +39,19 @@ fn count(text: &[u8]) -> Result<u64, Fault> {
     let body = body::object(text)?;
     let mut read = Estimate::default();
     if let Some(system) = said(&body, "system") {
-        content(system, Place::Root("system"), &mut read)?;
+        content(system, Place::of("system"), &mut read)?;
     }
-    let place = Place::Root("messages");
-    for (at, message) in place.objects(body.get("messages"), "a list of messages")?.iter().enumerate() {
+    let place = Place::of("messages");
+    for message in place.objects(body.get("messages"), "a list of messages")? {
+        let (at, message) = message?;
         read.tokens(FRAME);
-        if let Some(said) = said(message, "content") {
+        if let Some(said) = said(&message, "content") {
             content(said, place.element(at).member("content"), &mut read)?;
         }
     }
     if let Some(tools) = said(&body, "tools") {
-        for tool in Place::Root("tools").objects(Some(tools), "a list of tools")? {
+        for tool in Place::of("tools").objects(Some(tools), "a list of tools")? {
+            let (_, tool) = tool?;
             read.tokens(FRAME);
             ["name", "description", "input_schema"].iter().for_each(|name| any(tool.get(name), &mut read));
         }
@@ -68,6 +70,7 @@ fn content(content: Raw<'_>, place: Place<'_>, read: &mut Estimate) -> Result<()
         return Ok(());
     }
     for block in place.objects(Some(content), "a text or a list of content blocks")? {
+        let (_, block) = block?;
         self::block(&block, read);
     }
     Ok(())

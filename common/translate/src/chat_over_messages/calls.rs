@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use common::http::Fault;
 use common::json::Object;
 
-use super::request::{object, text};
 use crate::chat::arguments;
-use crate::read::{is_of, member, misfit};
+use crate::place::Place;
+use crate::read::{is_of, member};
 
 /// No id that is repeated to a client is longer.
 const MAX_ID: usize = 64;
@@ -27,12 +27,12 @@ pub(super) struct Call<'a> {
 ///
 /// # Errors
 /// They are none, or of a tool that is not called with an object.
-pub(super) fn called<'a>(place: &str, message: &Object<'a>) -> Result<Vec<Call<'a>>, Fault> {
+pub(super) fn called<'a>(place: Place<'_>, message: &Object<'a>) -> Result<Vec<Call<'a>>, Fault> {
     let mut calls = Vec::new();
     if let Some(value) = member(message, "function_call") {
-        let place = format!("{place}.function_call");
-        let function = object(&place, Some(value))?;
-        let name = text(&format!("{place}.name"), function.get("name"))?;
+        let place = place.member("function_call");
+        let function = place.object(Some(value))?;
+        let name = place.text_of(&function, "name")?;
         calls.push(Call {
             id: name.as_str().unwrap_or_default(),
             is_function: true,
@@ -41,18 +41,16 @@ pub(super) fn called<'a>(place: &str, message: &Object<'a>) -> Result<Vec<Call<'
         });
     }
     let Some(list) = member(message, "tool_calls") else { return Ok(calls) };
-    let place = format!("{place}.tool_calls");
-    for (at, call) in
-        list.elements().ok_or_else(|| misfit(&place, "a list of calls"))?.into_iter().enumerate()
-    {
-        let place = format!("{place}.{at}");
-        let call = object(&place, Some(call))?;
+    let place = place.member("tool_calls");
+    for call in place.objects(Some(list), "a list of calls")? {
+        let (at, call) = call?;
+        let place = place.element(at);
         if is_of(&call, "type", "custom") {
-            return Err(misfit(&format!("{place}.type"), "`function`"));
+            return Err(place.member("type").expected("`function`"));
         }
-        let function = object(&format!("{place}.function"), call.get("function"))?;
-        let name = text(&format!("{place}.function.name"), function.get("name"))?;
-        let id = text(&format!("{place}.id"), call.get("id"))?;
+        let function = place.object_of(&call, "function")?;
+        let name = place.member("function").text_of(&function, "name")?;
+        let id = place.text_of(&call, "id")?;
         calls.push(Call {
             id: id.as_str().unwrap_or_default(),
             is_function: false,
@@ -115,7 +113,7 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// There is none that waits for it.
-    pub(super) fn answer(&mut self, place: &str, id: &str, is_function: bool) -> Result<String, Fault> {
+    pub(super) fn answer(&mut self, place: Place<'_>, id: &str, is_function: bool) -> Result<String, Fault> {
         self.has_results = true;
         let is_it =
             |made: &&mut Made<'_>| made.id == id && made.is_function == is_function && !made.is_answered;
@@ -128,10 +126,9 @@ impl<'a> Calls<'a> {
                 let (what, id) = (if is_function { "name" } else { "id" }, plain(id));
                 let end = id.len().min(MAX_ID);
                 let id = id.get(..end).unwrap_or_default();
-                let message = format!(
-                    "{place}: no call with the {what} `{id}` waits for its result, in the answer before"
-                );
-                Err(Fault::client(400, "invalid_request", message))
+                let why =
+                    format!("no call with the {what} `{id}` waits for its result, in the answer before");
+                Err(place.refused(&why))
             }
         }
     }

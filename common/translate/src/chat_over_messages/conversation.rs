@@ -1,18 +1,44 @@
 //! What has been said: instructions, questions, answers, calls of tools and what came of them.
 
 use common::http::Fault;
-use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
+use common::json::{ArrayWriter, Kind, Object, ObjectWriter};
 
 use super::calls::{Calls, called};
-use super::request::{object, text};
 use super::source;
 use crate::Dropped;
-use crate::read::{copy, is_blank, is_of, member, misfit, name_rest};
+use crate::chat::drop_others;
+use crate::place::Place;
+use crate::read::{copy, is_blank, is_of, member};
 
-/// What any message may have. Thinking without its signature is nothing to the vendor, and what a model said of its
+/// Where the messages stand.
+const MESSAGES: Place<'_> = Place::Member(&Place::Request, "messages");
+
+/// What a message may have. Thinking without its signature is nothing to the vendor, and what a model said of its
 /// thinking is told in `thinking_blocks`.
 const OF_ANY_ROLE: [&str; 6] =
     ["role", "content", "cache_control", "reasoning_content", "reasoning", "reasoning_details"];
+const OF_AN_ANSWER: [&str; 10] = [
+    "role",
+    "content",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "cache_control",
+    "thinking_blocks",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+];
+const OF_A_RESULT: [&str; 8] = [
+    "role",
+    "content",
+    "tool_call_id",
+    "name",
+    "cache_control",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+];
 
 /// Between two texts, inside a JSON string.
 const LINE: &[u8] = br"\n";
@@ -46,11 +72,8 @@ impl<'a> Conversation<'a> {
     /// # Errors
     /// They are none, or are nobody's.
     pub(super) fn of(chat: &Object<'a>) -> Result<Self, Fault> {
-        let list = member(chat, "messages").and_then(|messages| messages.elements());
-        let list = list.ok_or_else(|| misfit("messages", "a list of messages"))?;
-        let message = |(at, value): (usize, Raw<'a>)| {
-            let place = format!("messages.{at}");
-            let object = object(&place, Some(value))?;
+        let message = |message| {
+            let (at, object): (usize, Object<'a>) = message?;
             let role = object.get("role").and_then(|role| role.as_str());
             let role = match role.as_deref() {
                 Some("system" | "developer") => Role::System,
@@ -60,15 +83,16 @@ impl<'a> Conversation<'a> {
                 Some("function") => Role::Function,
                 _ => {
                     let roles = "`system`, `developer`, `user`, `assistant`, `tool` or `function`";
-                    return Err(misfit(&format!("{place}.role"), roles));
+                    return Err(MESSAGES.element(at).member("role").expected(roles));
                 }
             };
             Ok(Message { at, role, object })
         };
-        let messages = list.into_iter().enumerate().map(message).collect::<Result<Vec<_>, Fault>>()?;
+        let messages = MESSAGES.objects(chat.get("messages"), "a list of messages")?;
+        let messages = messages.map(message).collect::<Result<Vec<_>, Fault>>()?;
         let speaks = |message: &Message<'_>| message.role != Role::System;
         if !messages.iter().any(speaks) {
-            return Err(misfit("messages", "a message that is no instruction, among others"));
+            return Err(MESSAGES.expected("a message that is no instruction, among others"));
         }
         Ok(Self { messages })
     }
@@ -124,7 +148,7 @@ impl<'a> Conversation<'a> {
         let mut said: Vec<Text<'_>> = Vec::new();
         for message in self.messages.iter().filter(|message| message.role == Role::System) {
             instructions(message, &mut said, dropped)?;
-            name_rest(&message.object, "messages.", |name| OF_ANY_ROLE.contains(&name), dropped);
+            drop_others(&message.object, "messages", &OF_ANY_ROLE, dropped);
         }
         match said.as_slice() {
             [] => {}
@@ -153,18 +177,19 @@ fn instructions<'a>(
     said: &mut Vec<Text<'a>>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
-    let place = format!("messages.{}", message.at);
+    let place = MESSAGES.element(message.at);
+    let place = place.member("content");
     let control = cache_control(&message.object, dropped);
-    match content(&place, &message.object)? {
+    match content(place, &message.object)? {
         Content::Nothing => {}
         Content::Text(text) => said.push(Text { text: vec![text], control }),
         Content::Parts(parts) => {
             let mut joined = Text { text: Vec::new(), control: None };
             let mut alone = Vec::new();
-            for (place, part) in &parts {
-                let text = part_text(place, part)?;
+            for (at, part) in &parts {
+                let text = part_text(place.element(*at), part)?;
                 let control = cache_control(part, dropped);
-                name_rest(part, "messages.content.", is_known_of_text, dropped);
+                drop_others_of_part(part, "text", dropped);
                 if !joined.text.is_empty() {
                     joined.text.push(LINE);
                 }
@@ -188,25 +213,22 @@ enum Content<'a> {
     Nothing,
     /// As it stands inside its quotes.
     Text(&'a [u8]),
-    /// Each with its place. There are some, and none of them is a text without anything in it.
-    Parts(Vec<(String, Object<'a>)>),
+    /// Each with its number. There are some, and none of them is a text without anything in it.
+    Parts(Vec<(usize, Object<'a>)>),
 }
 
-fn content<'a>(place: &str, message: &Object<'a>) -> Result<Content<'a>, Fault> {
+fn content<'a>(place: Place<'_>, message: &Object<'a>) -> Result<Content<'a>, Fault> {
     let Some(content) = member(message, "content") else { return Ok(Content::Nothing) };
     if let Some(text) = content.escaped() {
         return Ok(if says_nothing(text) { Content::Nothing } else { Content::Text(text) });
     }
-    let place = format!("{place}.content");
-    let elements = content.elements().ok_or_else(|| misfit(&place, "a text or a list of content parts"))?;
-    let mut parts = Vec::with_capacity(elements.len());
-    for (at, part) in elements.into_iter().enumerate() {
-        let place = format!("{place}.{at}");
-        let part = object(&place, Some(part))?;
+    let mut parts = Vec::new();
+    for part in place.objects(Some(content), "a text or a list of content parts")? {
+        let (at, part) = part?;
         let is_silent = is_of(&part, "type", "text")
             && part.get("text").and_then(|text| text.escaped()).is_some_and(says_nothing);
         if !is_silent {
-            parts.push((place, part));
+            parts.push((at, part));
         }
     }
     Ok(if parts.is_empty() { Content::Nothing } else { Content::Parts(parts) })
@@ -225,20 +247,21 @@ fn says_nothing(text: &[u8]) -> bool {
 }
 
 /// The text of a part that has to be one.
-fn part_text<'a>(place: &str, part: &Object<'a>) -> Result<&'a [u8], Fault> {
+fn part_text<'a>(place: Place<'_>, part: &Object<'a>) -> Result<&'a [u8], Fault> {
     if !is_of(part, "type", "text") {
-        return Err(misfit(&format!("{place}.type"), "`text`"));
+        return Err(place.member("type").expected("`text`"));
     }
-    let text = text(&format!("{place}.text"), part.get("text"))?;
-    Ok(text.escaped().unwrap_or_default())
+    Ok(place.text_of(part, "text")?.escaped().unwrap_or_default())
 }
 
-fn is_known_of_text(name: &str) -> bool {
-    is_known_of_part(name, "text")
-}
-
-fn is_known_of_part(name: &str, kind: &str) -> bool {
-    name == kind || matches!(name, "type" | "cache_control" | "prompt_cache_breakpoint")
+/// Names what has no place of a part of this kind.
+fn drop_others_of_part(part: &Object<'_>, kind: &str, dropped: &mut Dropped) {
+    drop_others(
+        part,
+        "messages.content",
+        &["type", kind, "cache_control", "prompt_cache_breakpoint"],
+        dropped,
+    );
 }
 
 /// Where the vendor is to end what it caches: in its own words, or in OpenAI's, which know other times.
@@ -247,7 +270,7 @@ pub(super) fn cache_control<'a>(part: &Object<'a>, dropped: &mut Dropped) -> Opt
         return Some(control.text());
     }
     let breakpoint = member(part, "prompt_cache_breakpoint")?.object()?;
-    name_rest(&breakpoint, "messages.content.prompt_cache_breakpoint.", |name| name == "mode", dropped);
+    drop_others(&breakpoint, "messages.content.prompt_cache_breakpoint", &["mode"], dropped);
     Some(br#"{"type":"ephemeral"}"#)
 }
 
@@ -298,10 +321,11 @@ struct Parts<'d> {
 
 impl<'a> Writer<'_, '_, 'a> {
     fn user(&mut self, message: &Message<'a>) -> Result<(), Fault> {
-        let place = format!("messages.{}", message.at);
-        name_rest(&message.object, "messages.", |name| OF_ANY_ROLE.contains(&name), self.parts.dropped);
+        let place = MESSAGES.element(message.at);
+        let place = place.member("content");
+        drop_others(&message.object, "messages", &OF_ANY_ROLE, self.parts.dropped);
         let control = cache_control(&message.object, self.parts.dropped);
-        let content = content(&place, &message.object)?;
+        let content = content(place, &message.object)?;
         if matches!(content, Content::Nothing) {
             return Ok(());
         }
@@ -316,7 +340,7 @@ impl<'a> Writer<'_, '_, 'a> {
                 blocks.close();
             }
             (Content::Parts(parts), control) => {
-                self.parts.write(&parts, control, written.member("content"))?;
+                self.parts.write(place, &parts, control, written.member("content"))?;
             }
             (Content::Nothing, _) => {}
         }
@@ -325,21 +349,15 @@ impl<'a> Writer<'_, '_, 'a> {
     }
 
     fn assistant(&mut self, message: &Message<'a>) -> Result<(), Fault> {
-        let place = format!("messages.{}", message.at);
+        let place = MESSAGES.element(message.at);
         if member(&message.object, "audio").is_some() {
-            return Err(misfit(
-                &format!("{place}.audio"),
-                "none, the upstream knows no sound that was said before",
-            ));
+            let nothing = "none, the upstream knows no sound that was said before";
+            return Err(place.member("audio").expected(nothing));
         }
-        let is_known = |name: &str| {
-            OF_ANY_ROLE.contains(&name)
-                || matches!(name, "refusal" | "tool_calls" | "function_call" | "thinking_blocks")
-        };
-        name_rest(&message.object, "messages.", is_known, self.parts.dropped);
+        drop_others(&message.object, "messages", &OF_AN_ANSWER, self.parts.dropped);
         let control = cache_control(&message.object, self.parts.dropped);
-        let mut texts = answer_texts(&place, &message.object, self.parts.dropped)?;
-        let calls = called(&place, &message.object)?;
+        let mut texts = answer_texts(place, &message.object, self.parts.dropped)?;
+        let calls = called(place, &message.object)?;
         let thoughts: Vec<_> = if self.thinks { signed(&message.object).collect() } else { Vec::new() };
         if texts.is_empty() && calls.is_empty() && thoughts.is_empty() {
             return Ok(());
@@ -385,20 +403,18 @@ impl<'a> Writer<'_, '_, 'a> {
         written.raw("role", br#""user""#);
         let mut blocks = ArrayWriter::open(written.member("content"));
         for message in std::iter::once(first).chain(others.iter().copied()) {
-            let place = format!("messages.{}", message.at);
+            let place = MESSAGES.element(message.at);
             let is_function = message.role == Role::Function;
             let name = if is_function { "name" } else { "tool_call_id" };
-            let answered = text(&format!("{place}.{name}"), message.object.get(name))?;
+            let answered = place.text_of(&message.object, name)?;
             let answered = answered.as_str().unwrap_or_default();
-            let id = self.calls.answer(&place, &answered, is_function)?;
+            let id = self.calls.answer(place, &answered, is_function)?;
             let mut block = ObjectWriter::open(blocks.element());
             block.raw("type", br#""tool_result""#);
             block.text("tool_use_id", &id);
-            let control = self.parts.write_result(&place, &message.object, &mut block)?;
+            let control = self.parts.write_result(place.member("content"), &message.object, &mut block)?;
             write_control(control, block);
-            let is_known =
-                |name: &str| OF_ANY_ROLE.contains(&name) || matches!(name, "tool_call_id" | "name");
-            name_rest(&message.object, "messages.", is_known, self.parts.dropped);
+            drop_others(&message.object, "messages", &OF_A_RESULT, self.parts.dropped);
         }
         blocks.close();
         written.close();
@@ -410,7 +426,7 @@ impl Parts<'_> {
     /// Writes the content of a result. Gives what says that it is to be cached.
     fn write_result<'a>(
         &mut self,
-        place: &str,
+        place: Place<'_>,
         message: &Object<'a>,
         block: &mut ObjectWriter<'_>,
     ) -> Result<Option<&'a [u8]>, Fault> {
@@ -420,17 +436,17 @@ impl Parts<'_> {
             Content::Text(text) => block.pieces("content", [text]),
             Content::Parts(parts) if parts.iter().all(|(_, part)| is_of(part, "type", "text")) => {
                 let mut pieces = Vec::new();
-                for (place, part) in &parts {
+                for (at, part) in &parts {
                     if !pieces.is_empty() {
                         pieces.push(LINE);
                     }
-                    pieces.push(part_text(place, part)?);
+                    pieces.push(part_text(place.element(*at), part)?);
                     control = control.or(cache_control(part, self.dropped));
-                    name_rest(part, "messages.content.", is_known_of_text, self.dropped);
+                    drop_others_of_part(part, "text", self.dropped);
                 }
                 block.pieces("content", pieces);
             }
-            Content::Parts(parts) => self.write(&parts, None, block.member("content"))?,
+            Content::Parts(parts) => self.write(place, &parts, None, block.member("content"))?,
         }
         Ok(control)
     }
@@ -438,15 +454,17 @@ impl Parts<'_> {
     /// `last`: says that the last one is to be cached.
     fn write(
         &mut self,
-        parts: &[(String, Object<'_>)],
+        place: Place<'_>,
+        parts: &[(usize, Object<'_>)],
         last: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         let mut blocks = ArrayWriter::open(out);
-        for (at, (place, part)) in parts.iter().enumerate() {
+        for (number, (at, part)) in (1..).zip(parts) {
+            let place = place.element(*at);
             let kind = part.get("type").and_then(|kind| kind.as_str());
             let kind = kind.as_deref().unwrap_or_default();
-            let control = cache_control(part, self.dropped).or(last.filter(|_| at + 1 == parts.len()));
+            let control = cache_control(part, self.dropped).or(last.filter(|_| number == parts.len()));
             let mut block = ObjectWriter::open(blocks.element());
             match kind {
                 "text" => {
@@ -456,12 +474,12 @@ impl Parts<'_> {
                 "image_url" => source::write_image(place, part, &mut block, self.dropped)?,
                 "file" => self.names_files |= source::write_file(place, part, &mut block, self.dropped)?,
                 "input_audio" => {
-                    return Err(misfit(&format!("{place}.type"), "no sound, the upstream hears none"));
+                    return Err(place.member("type").expected("no sound, the upstream hears none"));
                 }
-                _ => return Err(misfit(&format!("{place}.type"), "`text`, `image_url` or `file`")),
+                _ => return Err(place.member("type").expected("`text`, `image_url` or `file`")),
             }
             write_control(control, block);
-            name_rest(part, "messages.content.", |name| is_known_of_part(name, kind), self.dropped);
+            drop_others_of_part(part, kind, self.dropped);
         }
         blocks.close();
         Ok(())
@@ -470,7 +488,7 @@ impl Parts<'_> {
 
 /// What a model said.
 fn answer_texts<'a>(
-    place: &str,
+    place: Place<'_>,
     message: &Object<'a>,
     dropped: &mut Dropped,
 ) -> Result<Vec<Text<'a>>, Fault> {
@@ -480,23 +498,25 @@ fn answer_texts<'a>(
             texts.push(Text { text: vec![text], control });
         }
     };
-    match content(place, message)? {
+    let parts_place = place.member("content");
+    match content(parts_place, message)? {
         Content::Nothing => {}
         Content::Text(text) => say(text, None),
         Content::Parts(parts) => {
-            for (place, part) in &parts {
+            for (at, part) in &parts {
+                let place = parts_place.element(*at);
                 let kind = if is_of(part, "type", "refusal") { "refusal" } else { "text" };
                 let said = match kind {
-                    "refusal" => text(&format!("{place}.refusal"), part.get("refusal"))?.escaped(),
+                    "refusal" => place.text_of(part, "refusal")?.escaped(),
                     _ => Some(part_text(place, part)?),
                 };
                 say(said.unwrap_or_default(), cache_control(part, dropped));
-                name_rest(part, "messages.content.", |name| is_known_of_part(name, kind), dropped);
+                drop_others_of_part(part, kind, dropped);
             }
         }
     }
     if let Some(refusal) = member(message, "refusal") {
-        let refusal = text(&format!("{place}.refusal"), Some(refusal))?.escaped();
+        let refusal = place.member("refusal").text(Some(refusal))?.escaped();
         say(refusal.unwrap_or_default(), None);
     }
     Ok(texts)

@@ -6,7 +6,9 @@ use common::json::{self, Kind, Object, ObjectWriter, Patch, Raw};
 use super::conversation::Conversation;
 use super::tools;
 use crate::Dropped;
-use crate::read::{is_blank, is_of, member, misfit, name_rest, refuse_audio};
+use crate::chat::{drop_others, refuse_audio};
+use crate::place::Place;
+use crate::read::{is_blank, is_of, member};
 
 /// Members that are put in another way, or that nothing has to be said of. All others have no place.
 const PUT: [&str; 27] = [
@@ -57,7 +59,7 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     refuse_audio(chat)?;
     let conversation = Conversation::of(chat)?;
     let mut request = ObjectWriter::open(out);
-    request.raw("model", text("model", chat.get("model"))?.text());
+    request.raw("model", Place::Request.text_of(chat, "model")?.text());
     let thinking = Thinking::of(chat, &conversation, dropped)?;
     request.raw("max_tokens", thinking.max_tokens.to_string().as_bytes());
     match thinking.told {
@@ -83,38 +85,11 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     tools::write(chat, thinking.is_on(), &mut request, dropped)?;
     let names_files = conversation.write(thinking.may_be_sent_again(), &mut request, dropped)?;
     request.close();
-    name_others(chat, dropped);
+    drop_others(chat, "", &PUT, dropped);
+    if let Some(options) = member(chat, "stream_options").and_then(|options| options.object()) {
+        drop_others(&options, "stream_options", &["include_usage"], dropped);
+    }
     Ok(names_files)
-}
-
-/// A value that has to be a text.
-pub(super) fn text<'a>(place: &str, value: Option<Raw<'a>>) -> Result<Raw<'a>, Fault> {
-    value.filter(|value| value.kind() == Kind::String).ok_or_else(|| misfit(place, "a text"))
-}
-
-/// A value that has to be an object.
-pub(super) fn object<'a>(place: &str, value: Option<Raw<'a>>) -> Result<Object<'a>, Fault> {
-    value.and_then(|value| value.object()).ok_or_else(|| misfit(place, "an object"))
-}
-
-/// Names what has no place in a request for a message, unless it says what is so anyway.
-fn name_others(chat: &Object<'_>, dropped: &mut Dropped) {
-    let is = |name: &str, word: &str| is_of(chat, name, word);
-    let is_off = |name: &str| chat.get(name).is_some_and(|value| value.as_bool() == Some(false));
-    let is_known = |name: &str| match name {
-        "logprobs" | "store" => is_off(name),
-        "top_logprobs" => chat.get(name).is_some_and(|value| value.as_u64() == Some(0)),
-        "service_tier" => is(name, "auto"),
-        "verbosity" => is(name, "medium"),
-        name => PUT.contains(&name),
-    };
-    name_rest(chat, "", is_known, dropped);
-    let Some(options) = member(chat, "stream_options").and_then(|options| options.object()) else { return };
-    let is_known = |name: &str| {
-        let is_off = || options.get(name).is_some_and(|value| value.as_bool() == Some(false));
-        name == "include_usage" || (name == "include_obfuscation" && is_off())
-    };
-    name_rest(&options, "stream_options.", is_known, dropped);
 }
 
 /// How much a model may think and say.
@@ -148,7 +123,7 @@ impl<'a> Thinking<'a> {
             Ok(Self { told, max_tokens })
         };
         if let Some(value) = member(chat, "thinking") {
-            let thinking = object("thinking", Some(value))?;
+            let thinking = Place::of("thinking").object(Some(value))?;
             let is_budgeted = is_of(&thinking, "type", "enabled");
             if is_budgeted && goes_on {
                 dropped.name("thinking");
@@ -185,7 +160,8 @@ impl<'a> Thinking<'a> {
 /// The budget that a client asks for and the name of the member that says so; none at all is zero. Some vendors of
 /// chats have an object for it, and so have clients of theirs.
 fn asked(chat: &Object<'_>) -> Result<Option<(&'static str, u64)>, Fault> {
-    let reasoning = member(chat, "reasoning").map(|value| object("reasoning", Some(value))).transpose()?;
+    let reasoning = member(chat, "reasoning").map(|value| Place::of("reasoning").object(Some(value)));
+    let reasoning = reasoning.transpose()?;
     let inner = |name: &str| reasoning.as_ref().and_then(|reasoning| member(reasoning, name));
     if let Some(budget) = positive("reasoning_max_tokens", member(chat, "reasoning_max_tokens"))? {
         return Ok(Some(("reasoning_max_tokens", budget.max(LEAST_BUDGET))));
@@ -206,7 +182,7 @@ fn asked(chat: &Object<'_>) -> Result<Option<(&'static str, u64)>, Fault> {
         Some("xhigh" | "max") => 32_768,
         _ => {
             let efforts = "`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`";
-            return Err(misfit(place, efforts));
+            return Err(Place::of(place).expected(efforts));
         }
     };
     Ok(Some((name, budget)))
@@ -225,7 +201,7 @@ fn positive(place: &str, value: Option<Raw<'_>>) -> Result<Option<u64>, Fault> {
     match (value.as_u64(), value.as_f64()) {
         (Some(number), _) => Ok(Some(number).filter(|number| *number > 0)),
         (None, Some(number)) if number <= 0.0 => Ok(None),
-        _ => Err(misfit(place, "a whole number")),
+        _ => Err(Place::of(place).expected("a whole number")),
     }
 }
 
@@ -274,7 +250,7 @@ fn write_sampling(
 
 fn number<'a>(chat: &Object<'a>, name: &str) -> Result<Option<(&'a [u8], f64)>, Fault> {
     let Some(value) = member(chat, name) else { return Ok(None) };
-    let number = value.as_f64().ok_or_else(|| misfit(name, "a number"))?;
+    let number = value.as_f64().ok_or_else(|| Place::of(name).expected("a number"))?;
     Ok(Some((value.text(), number)))
 }
 
@@ -285,13 +261,14 @@ fn write_stops(
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
     let Some(stop) = member(chat, "stop") else { return Ok(()) };
+    let place = Place::of("stop");
     let stops = match stop.kind() {
         Kind::String => vec![stop],
-        _ => stop.elements().ok_or_else(|| misfit("stop", "a text or a list of texts"))?,
+        _ => place.list(Some(stop), "a text or a list of texts")?,
     };
     let mut told: Vec<&[u8]> = Vec::new();
     for (at, stop) in stops.into_iter().enumerate() {
-        let stop = text(&format!("stop.{at}"), Some(stop))?;
+        let stop = place.element(at).text(Some(stop))?;
         if stop.as_str().is_none_or(|text| !text.trim().is_empty()) {
             told.push(stop.text());
         } else if !is_blank(stop) {
@@ -311,7 +288,9 @@ fn write_stops(
 fn write_user(chat: &Object<'_>, request: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
     let said = |name: &str| match member(chat, name) {
         None => Ok(None),
-        Some(value) => text(name, Some(value)).map(|value| Some(value).filter(|value| !is_blank(*value))),
+        Some(value) => {
+            Place::of(name).text(Some(value)).map(|value| Some(value).filter(|value| !is_blank(*value)))
+        }
     };
     let (user, identifier) = (said("user")?, said("safety_identifier")?);
     let Some(told) = identifier.or(user) else { return Ok(()) };
@@ -330,10 +309,11 @@ fn write_output(
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
+    let place = Place::of("response_format");
     let format = match member(chat, "response_format") {
         None => None,
         Some(value) => {
-            let format = object("response_format", Some(value))?;
+            let format = place.object(Some(value))?;
             let kind = format.get("type").and_then(|kind| kind.as_str());
             match kind.as_deref() {
                 Some("text") => None,
@@ -341,8 +321,8 @@ fn write_output(
                     dropped.name("response_format");
                     None
                 }
-                Some("json_schema") => Some(schema(&format)?),
-                _ => return Err(misfit("response_format.type", "`text`, `json_object` or `json_schema`")),
+                Some("json_schema") => Some(schema(place, &format)?),
+                _ => return Err(place.member("type").expected("`text`, `json_object` or `json_schema`")),
             }
         }
     };
@@ -356,7 +336,7 @@ fn write_output(
             config.close();
         }
         (Some(config), Some(format)) => {
-            object("output_config", Some(config))?;
+            Place::of("output_config").object(Some(config))?;
             request.raw("output_config", &patched(config, &[("format", &format)]));
         }
     }
@@ -364,11 +344,12 @@ fn write_output(
 }
 
 /// The format of a schema. Its name and what it is for stand in the schema itself, if they stand anywhere.
-fn schema(format: &Object<'_>) -> Result<Vec<u8>, Fault> {
-    let place = "response_format.json_schema";
-    let about = object(place, format.get("json_schema"))?;
-    let value = member(&about, "schema").ok_or_else(|| misfit(&format!("{place}.schema"), "an object"))?;
-    let schema = object(&format!("{place}.schema"), Some(value))?;
+fn schema(place: Place<'_>, format: &Object<'_>) -> Result<Vec<u8>, Fault> {
+    let about = place.object_of(format, "json_schema")?;
+    let place = place.member("json_schema");
+    let place = place.member("schema");
+    let value = about.get("schema").ok_or_else(|| place.expected("an object"))?;
+    let schema = place.object(Some(value))?;
     // Nothing may stand beside a reference.
     let takes = |name: &str| member(&schema, name).is_none() && member(&schema, "$ref").is_none();
     let said =

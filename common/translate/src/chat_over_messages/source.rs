@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use common::http::Fault;
 use common::json::{Object, ObjectWriter};
 
-use super::request::{object, text};
 use crate::Dropped;
-use crate::read::{member, misfit, name_rest};
+use crate::chat::drop_others;
+use crate::place::Place;
+use crate::read::member;
 
 const PDF: &str = "application/pdf";
 /// How a PDF begins in base64.
@@ -69,33 +70,31 @@ fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
 /// # Errors
 /// It is none that the vendor takes.
 pub(super) fn write_image(
-    place: &str,
+    place: Place<'_>,
     part: &Object<'_>,
     block: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
-    let place = format!("{place}.image_url");
+    let place = place.member("image_url");
     let value = member(part, "image_url");
     let image = value.and_then(|value| value.object());
     // Some clients send the address alone.
     let value = match &image {
-        Some(image) => text(&format!("{place}.url"), image.get("url"))?,
-        None => text(&place, value)?,
+        Some(image) => place.text_of(image, "url")?,
+        None => place.text(value)?,
     };
     if let Some(image) = &image {
-        let is_auto = |name: &str| image.get(name).is_some_and(|it| it.as_str().as_deref() == Some("auto"));
-        let is_known = |name: &str| name == "url" || (name == "detail" && is_auto(name));
-        name_rest(image, "messages.content.image_url.", is_known, dropped);
+        drop_others(image, "messages.content.image_url", &["url"], dropped);
     }
     let url = value.as_str().unwrap_or_default();
     if let Some(data) = Data::of(&url) {
-        let kind = data.block().ok_or_else(|| misfit(&place, "an image or a PDF"))?;
+        let kind = data.block().ok_or_else(|| place.expected("an image or a PDF"))?;
         block.raw("type", kind);
         data.write(block);
         return Ok(());
     }
     let address = ["https://", "http://"].iter().find_map(|scheme| strip_scheme(&url, scheme));
-    let address = address.ok_or_else(|| misfit(&place, "an http or https URL, or a data URL in base64"))?;
+    let address = address.ok_or_else(|| place.expected("an http or https URL, or a data URL in base64"))?;
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let is_pdf =
         path.len() >= 4 && path.get(path.len() - 4..).is_some_and(|end| end.eq_ignore_ascii_case(".pdf"));
@@ -112,16 +111,16 @@ pub(super) fn write_image(
 /// # Errors
 /// It is none that the vendor takes.
 pub(super) fn write_file(
-    place: &str,
+    place: Place<'_>,
     part: &Object<'_>,
     block: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<bool, Fault> {
-    let place = format!("{place}.file");
-    let file = object(&place, part.get("file"))?;
+    let file = place.object_of(part, "file")?;
+    let place = place.member("file");
     let id = member(&file, "file_id");
     let is_document = if id.is_some() {
-        let id = text(&format!("{place}.file_id"), id)?;
+        let id = place.text_of(&file, "file_id")?;
         block.raw("type", DOCUMENT);
         let mut source = ObjectWriter::open(block.member("source"));
         source.raw("type", br#""file""#);
@@ -129,8 +128,8 @@ pub(super) fn write_file(
         source.close();
         true
     } else {
-        let place = format!("{place}.file_data");
-        let value = text(&place, file.get("file_data"))?;
+        let place = place.member("file_data");
+        let value = place.text(file.get("file_data"))?;
         let value = value.as_str().unwrap_or_default();
         let data = match Data::of(&value) {
             None if value.starts_with(PDF_BEGINNING) => Some(Data { kind: PDF.into(), base64: &value }),
@@ -138,19 +137,18 @@ pub(super) fn write_file(
         };
         let kind = data.as_ref().and_then(|data| data.block());
         let (Some(data), Some(kind)) = (data, kind) else {
-            return Err(misfit(&place, "a PDF or an image, as a data URL in base64"));
+            return Err(place.expected("a PDF or an image, as a data URL in base64"));
         };
         block.raw("type", kind);
         data.write(block);
         kind == DOCUMENT
     };
-    let name = member(&file, "filename").filter(|_| is_document);
-    if let Some(name) = name {
-        block.raw("title", text(&format!("{place}.filename"), Some(name))?.text());
+    let mut known = vec!["file_id", "file_data"];
+    if is_document && member(&file, "filename").is_some() {
+        block.raw("title", place.text_of(&file, "filename")?.text());
+        known.push("filename");
     }
-    let is_known =
-        |known: &str| matches!(known, "file_id" | "file_data") || (known == "filename" && name.is_some());
-    name_rest(&file, "messages.content.file.", is_known, dropped);
+    drop_others(&file, "messages.content.file", &known, dropped);
     Ok(id.is_some())
 }
 

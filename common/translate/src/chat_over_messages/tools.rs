@@ -4,9 +4,17 @@ use common::http::Fault;
 use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::conversation::cache_control;
-use super::request::{object, patched, text};
+use super::request::patched;
 use crate::Dropped;
-use crate::read::{copy, is_of, list, member, misfit, name_rest};
+use crate::chat::{drop_others, list};
+use crate::place::Place;
+use crate::read::{copy, is_of, member};
+
+/// The two lists in which functions stand, and where they are chosen from.
+const TOOLS: Place<'_> = Place::Member(&Place::Request, "tools");
+const FUNCTIONS: Place<'_> = Place::Member(&Place::Request, "functions");
+const CHOICE: Place<'_> = Place::Member(&Place::Request, "tool_choice");
+const ALLOWED: Place<'_> = Place::Member(&CHOICE, "allowed_tools");
 
 /// The search of the web that all models know which know any:
 /// <https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool>.
@@ -15,7 +23,8 @@ const SEARCH: &[u8] = br#""web_search_20250305""#;
 /// One of a chat's tools.
 enum Tool<'a> {
     Function {
-        place: String,
+        /// Its number in its list.
+        at: usize,
         function: Object<'a>,
         /// What it stands in.
         tool: Option<Object<'a>>,
@@ -53,7 +62,7 @@ pub(super) fn write(
     }
     if tools.is_empty() {
         return match choice {
-            Choice::Any | Choice::Named(_) => Err(misfit(name, "tools to choose from")),
+            Choice::Any | Choice::Named(_) => Err(Place::of(name).expected("tools to choose from")),
             _ => Ok(()),
         };
     }
@@ -93,27 +102,24 @@ pub(super) fn write(
 fn tools<'a>(chat: &Object<'a>) -> Result<Vec<Tool<'a>>, Fault> {
     let mut tools = Vec::new();
     for (at, value) in list(chat, "tools")?.into_iter().enumerate() {
-        let place = format!("tools.{at}");
-        let tool = object(&place, Some(value))?;
+        let place = TOOLS.element(at);
+        let tool = place.object(Some(value))?;
         let kind = tool.get("type").and_then(|kind| kind.as_str());
         tools.push(match kind.as_deref() {
             Some("function") | None => {
-                let place = format!("{place}.function");
-                let function = object(&place, tool.get("function"))?;
-                Tool::Function { place, function, tool: Some(tool) }
+                Tool::Function { at, function: place.object_of(&tool, "function")?, tool: Some(tool) }
             }
             // What a model gives such a tool is a text of any kind, and here it is always an object.
-            Some("custom") => return Err(misfit(&format!("{place}.type"), "`function`")),
+            Some("custom") => return Err(place.member("type").expected("`function`")),
             Some(_) => Tool::Other(value),
         });
     }
     for (at, value) in list(chat, "functions")?.into_iter().enumerate() {
-        let place = format!("functions.{at}");
-        let function = object(&place, Some(value))?;
-        tools.push(Tool::Function { place, function, tool: None });
+        let function = FUNCTIONS.element(at).object(Some(value))?;
+        tools.push(Tool::Function { at, function, tool: None });
     }
     if let Some(search) = member(chat, "web_search_options") {
-        tools.push(Tool::Search(object("web_search_options", Some(search))?));
+        tools.push(Tool::Search(Place::of("web_search_options").object(Some(search))?));
     }
     Ok(tools)
 }
@@ -121,41 +127,40 @@ fn tools<'a>(chat: &Object<'a>) -> Result<Vec<Tool<'a>>, Fault> {
 /// The choice, and the name of the member that makes it.
 fn choice<'a>(chat: &Object<'a>) -> Result<(&'static str, Choice<'a>), Fault> {
     if let Some(value) = member(chat, "tool_choice") {
-        let place = "tool_choice";
-        let Some(choice) = value.object() else { return Ok((place, chosen(place, value)?)) };
+        let name = "tool_choice";
+        let Some(choice) = value.object() else { return Ok((name, chosen(CHOICE, value)?)) };
         let kind = choice.get("type").and_then(|kind| kind.as_str());
         let choice = match kind.as_deref() {
-            Some("function") => named("tool_choice.function", choice.get("function"))?,
+            Some("function") => named(CHOICE.member("function"), choice.get("function"))?,
             Some("allowed_tools") => {
-                let allowed = object("tool_choice.allowed_tools", choice.get("allowed_tools"))?;
-                let mode = allowed.get("mode");
-                mode.map_or(Ok(Choice::Auto), |mode| chosen("tool_choice.allowed_tools.mode", mode))?
+                let mode = ALLOWED.object(choice.get("allowed_tools"))?.get("mode");
+                mode.map_or(Ok(Choice::Auto), |mode| chosen(ALLOWED.member("mode"), mode))?
             }
-            _ => return Err(misfit("tool_choice.type", "`function` or `allowed_tools`")),
+            _ => return Err(CHOICE.member("type").expected("`function` or `allowed_tools`")),
         };
-        return Ok((place, choice));
+        return Ok((name, choice));
     }
-    let place = "function_call";
-    let choice = match member(chat, place) {
+    let name = "function_call";
+    let place = Place::of(name);
+    let choice = match member(chat, name) {
         None => Choice::Unsaid,
         Some(value) if value.kind() == Kind::Object => named(place, Some(value))?,
         Some(value) => chosen(place, value)?,
     };
-    Ok((place, choice))
+    Ok((name, choice))
 }
 
-fn chosen<'a>(place: &str, value: Raw<'_>) -> Result<Choice<'a>, Fault> {
+fn chosen<'a>(place: Place<'_>, value: Raw<'_>) -> Result<Choice<'a>, Fault> {
     match value.as_str().as_deref() {
         Some("auto") => Ok(Choice::Auto),
         Some("required") => Ok(Choice::Any),
         Some("none") => Ok(Choice::None),
-        _ => Err(misfit(place, "`auto`, `required`, `none` or an object")),
+        _ => Err(place.expected("`auto`, `required`, `none` or an object")),
     }
 }
 
-fn named<'a>(place: &str, function: Option<Raw<'a>>) -> Result<Choice<'a>, Fault> {
-    let function = object(place, function)?;
-    Ok(Choice::Named(text(&format!("{place}.name"), function.get("name"))?.text()))
+fn named<'a>(place: Place<'_>, function: Option<Raw<'a>>) -> Result<Choice<'a>, Fault> {
+    Ok(Choice::Named(place.text_of(&place.object(function)?, "name")?.text()))
 }
 
 /// The names of the only tools that may be called, where a choice says which.
@@ -164,29 +169,32 @@ fn allowed<'a>(chat: &Object<'a>) -> Result<Option<Vec<Raw<'a>>>, Fault> {
     let Some(choice) = choice.filter(|choice| is_of(choice, "type", "allowed_tools")) else {
         return Ok(None);
     };
-    let place = "tool_choice.allowed_tools.tools";
-    let allowed = choice.get("allowed_tools").and_then(|allowed| allowed.object()?.get("tools")?.elements());
-    let allowed = allowed.ok_or_else(|| misfit(place, "a list of tools"))?;
-    let name = |(at, tool): (usize, Raw<'a>)| {
-        let place = format!("{place}.{at}");
-        let tool = object(&place, Some(tool))?;
-        let function = object(&format!("{place}.function"), tool.get("function"))?;
-        text(&format!("{place}.function.name"), function.get("name"))
+    let place = ALLOWED.member("tools");
+    let allowed = choice.get("allowed_tools").and_then(|allowed| allowed.object()?.get("tools"));
+    let name = |tool| {
+        let (at, tool): (usize, Object<'a>) = tool?;
+        let place = place.element(at);
+        let function = place.object_of(&tool, "function")?;
+        place.member("function").text_of(&function, "name")
     };
-    allowed.into_iter().enumerate().map(name).collect::<Result<_, Fault>>().map(Some)
+    place.objects(allowed, "a list of tools")?.map(name).collect::<Result<_, Fault>>().map(Some)
 }
 
 impl Tool<'_> {
     fn is_one_of(&self, names: &[Raw<'_>]) -> bool {
         let Self::Function { function, .. } = self else { return matches!(self, Self::Search(_)) };
         let name = function.get("name").and_then(|name| name.as_str());
-        name.is_some_and(|name| names.iter().any(|allowed| allowed.as_str().as_ref() == Some(&name)))
+        name.is_some_and(|name| names.iter().any(|allowed| allowed.is(&name)))
     }
 
     fn write(&self, out: &mut Vec<u8>, dropped: &mut Dropped) -> Result<(), Fault> {
         match self {
-            Self::Function { place, function, tool } => {
-                write_function(place, function, tool.as_ref(), out, dropped)
+            Self::Function { at, function, tool: None } => {
+                write_function(FUNCTIONS.element(*at), function, None, out, dropped)
+            }
+            Self::Function { at, function, tool } => {
+                let place = TOOLS.element(*at);
+                write_function(place.member("function"), function, tool.as_ref(), out, dropped)
             }
             Self::Other(tool) => {
                 out.extend_from_slice(tool.text());
@@ -201,19 +209,19 @@ impl Tool<'_> {
 }
 
 fn write_function(
-    place: &str,
+    place: Place<'_>,
     function: &Object<'_>,
     tool: Option<&Object<'_>>,
     out: &mut Vec<u8>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
     let mut written = ObjectWriter::open(out);
-    written.raw("name", text(&format!("{place}.name"), function.get("name"))?.text());
+    written.raw("name", place.text_of(function, "name")?.text());
     copy(function, &["description", "strict"], &mut written);
     match member(function, "parameters") {
         None => written.raw("input_schema", br#"{"type":"object","properties":{}}"#),
         Some(parameters) => {
-            let schema = object(&format!("{place}.parameters"), Some(parameters))?;
+            let schema = place.member("parameters").object(Some(parameters))?;
             match member(&schema, "type") {
                 Some(_) => written.raw("input_schema", parameters.text()),
                 None => written.raw("input_schema", &patched(parameters, &[("type", br#""object""#)])),
@@ -225,13 +233,10 @@ fn write_function(
         written.raw("cache_control", control);
     }
     written.close();
-    let is_known =
-        |name: &str| matches!(name, "name" | "description" | "parameters" | "strict" | "cache_control");
-    let names = if tool.is_some() { "tools.function." } else { "functions." };
-    name_rest(function, names, is_known, dropped);
+    let of = if tool.is_some() { "tools.function" } else { "functions" };
+    drop_others(function, of, &["name", "description", "parameters", "strict", "cache_control"], dropped);
     if let Some(tool) = tool {
-        let is_known = |name: &str| matches!(name, "type" | "function" | "cache_control");
-        name_rest(tool, "tools.", is_known, dropped);
+        drop_others(tool, "tools", &["type", "function", "cache_control"], dropped);
     }
     Ok(())
 }
@@ -248,5 +253,5 @@ fn write_search(options: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) 
         location.close();
     }
     tool.close();
-    name_rest(options, "web_search_options.", |name| name == "user_location", dropped);
+    drop_others(options, "web_search_options", &["user_location"], dropped);
 }

@@ -7,9 +7,9 @@ use common::http::Fault;
 use common::json::{self, ArrayWriter, Kind, Object, ObjectWriter, Patch, Raw};
 
 use crate::Dropped;
-use crate::read::{
-    copy, inner, is_blank, is_of, list, member, misfit, name_rest, objects, parts, refuse_audio, string, text,
-};
+use crate::chat::{drop_others, is_no_request, list, refuse_audio};
+use crate::place::Place;
+use crate::read::{copy, is_blank, is_of, member, name_others, string};
 
 /// Members that mean the same in both.
 const SAME: [&str; 13] = [
@@ -50,9 +50,23 @@ const PUT: [&str; 18] = [
     "audio",
 ];
 
-/// What any message may have. Nobody is told what a model thought in earlier turns: chats have no place for it, but
+/// What a message may have. Nobody is told what a model thought in earlier turns: chats have no place for it, but
 /// many clients send it back.
 const OF_ANY_ROLE: [&str; 5] = ["role", "content", "reasoning_content", "reasoning", "reasoning_details"];
+const OF_AN_ANSWER: [&str; 8] = [
+    "role",
+    "content",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+];
+const OF_A_RESULT: [&str; 7] =
+    ["role", "content", "tool_call_id", "name", "reasoning_content", "reasoning", "reasoning_details"];
+const OF_A_FUNCTIONS_RESULT: [&str; 6] =
+    ["role", "content", "name", "reasoning_content", "reasoning", "reasoning_details"];
 
 /// OpenAI refuses to give fewer tokens, which clients ask for only to see whether a model is there:
 /// [a report](https://github.com/earendil-works/pi/issues/6265).
@@ -61,6 +75,15 @@ const LEAST_TOKENS: u64 = 16;
 /// Marks the end of what is to be cached; texts, images and files can have it.
 const BREAKPOINT: &str = "prompt_cache_breakpoint";
 
+/// Where the messages stand.
+const MESSAGES: Place<'_> = Place::Member(&Place::Request, "messages");
+/// What may be chosen of.
+const CHOICE: Place<'_> = Place::Member(&Place::Request, "tool_choice");
+const ALLOWED: Place<'_> = Place::Member(&CHOICE, "allowed_tools");
+
+/// What messages and outputs are to be.
+const CONTENT: &str = "a text or a list of content parts";
+
 /// Writes the request for a response.
 ///
 /// # Errors
@@ -68,11 +91,7 @@ const BREAKPOINT: &str = "prompt_cache_breakpoint";
 pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) -> Result<(), Fault> {
     refuse_audio(chat)?;
     let mut request = ObjectWriter::open(out);
-    for name in SAME {
-        if let Some(value) = member(chat, name) {
-            request.raw(name, value.text());
-        }
-    }
+    copy(chat, &SAME, &mut request);
     let has_one_function = member(chat, "functions").is_some() && member(chat, "tools").is_none();
     if has_one_function && member(chat, "parallel_tool_calls").is_none() {
         request.raw("parallel_tool_calls", b"false");
@@ -101,7 +120,8 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     write_tools(chat, &mut request, dropped)?;
     write_choice(chat, &mut request)?;
     request.close();
-    name_rest(chat, "", |name| SAME.contains(&name) || PUT.contains(&name), dropped);
+    let is_same = |name: &str, value: Raw<'_>| SAME.contains(&name) || is_no_request(name, value);
+    name_others(chat, "", &PUT, is_same, dropped);
     Ok(())
 }
 
@@ -122,9 +142,10 @@ fn write_text(chat: &Object<'_>, request: &mut ObjectWriter<'_>) -> Result<(), F
     }
     let mut text = ObjectWriter::open(request.member("text"));
     if let Some(format) = format {
-        let object = format.object().ok_or_else(|| misfit("response_format", "an object"))?;
+        let place = Place::of("response_format");
+        let object = place.object(Some(format))?;
         if is_of(&object, "type", "json_schema") {
-            let schema = inner("response_format", &object, "json_schema")?;
+            let schema = place.object_of(&object, "json_schema")?;
             let mut format = ObjectWriter::open(text.member("format"));
             format.raw("type", br#""json_schema""#);
             copy(&schema, &["name", "description", "schema", "strict"], &mut format);
@@ -182,45 +203,42 @@ struct Calls<'a> {
 
 impl<'a> Input<'_, '_, 'a> {
     fn write(&mut self, chat: &Object<'a>) -> Result<(), Fault> {
-        let messages = member(chat, "messages").ok_or_else(|| misfit("messages", "a list of messages"))?;
-        for (at, (place, message)) in
-            objects("messages", messages, "a list of messages")?.into_iter().enumerate()
-        {
-            self.message(&place, at, &message)?;
+        for message in MESSAGES.objects(chat.get("messages"), "a list of messages")? {
+            let (at, message) = message?;
+            self.message(MESSAGES.element(at), at, &message)?;
         }
         Ok(())
     }
 
-    fn message(&mut self, place: &str, at: usize, message: &Object<'a>) -> Result<(), Fault> {
+    fn message(&mut self, place: Place<'_>, at: usize, message: &Object<'a>) -> Result<(), Fault> {
         let role = message.get("role").and_then(|role| role.as_str());
         let known: &[&str] = match role.as_deref() {
             Some(role @ ("user" | "system" | "developer")) => {
                 self.said(place, role, message)?;
-                &[]
+                &OF_ANY_ROLE
             }
             Some("assistant") => {
                 self.answered(place, at, message)?;
-                &["refusal", "tool_calls", "function_call"]
+                &OF_AN_ANSWER
             }
             Some("tool") => {
                 self.tool(place, message)?;
-                &["tool_call_id", "name"]
+                &OF_A_RESULT
             }
             Some("function") => {
                 self.function(place, message)?;
-                &["name"]
+                &OF_A_FUNCTIONS_RESULT
             }
             _ => {
                 let roles = "`user`, `assistant`, `system`, `developer`, `tool` or `function`";
-                return Err(misfit(&format!("{place}.role"), roles));
+                return Err(place.member("role").expected(roles));
             }
         };
-        let is_known = |name: &str| OF_ANY_ROLE.contains(&name) || known.contains(&name);
-        name_rest(message, "messages.", is_known, self.dropped);
+        drop_others(message, "messages", known, self.dropped);
         Ok(())
     }
 
-    fn said(&mut self, place: &str, role: &str, message: &Object<'_>) -> Result<(), Fault> {
+    fn said(&mut self, place: Place<'_>, role: &str, message: &Object<'_>) -> Result<(), Fault> {
         let mut item = ObjectWriter::open(self.list.element());
         item.raw("type", br#""message""#);
         item.text("role", role);
@@ -229,7 +247,7 @@ impl<'a> Input<'_, '_, 'a> {
         Ok(())
     }
 
-    fn answered(&mut self, place: &str, at: usize, message: &Object<'a>) -> Result<(), Fault> {
+    fn answered(&mut self, place: Place<'_>, at: usize, message: &Object<'a>) -> Result<(), Fault> {
         let said = answer_parts(place, message, self.dropped)?;
         if !said.is_empty() {
             // Without a type some vendors do not know what it is, and without these parts OpenAI refuses it.
@@ -247,34 +265,28 @@ impl<'a> Input<'_, '_, 'a> {
             item.close();
         }
         if let Some(call) = member(message, "function_call") {
-            let place = format!("{place}.function_call");
-            let call = call.object().ok_or_else(|| misfit(&place, "an object"))?;
-            let name = named(&place, &call)?;
+            let place = place.member("function_call");
+            let call = place.object(Some(call))?;
+            let name = place.text_of(&call, "name")?;
             let id = format!("function_call_{at}");
             self.calls.functions.push((name.as_str().unwrap_or_default(), id.clone()));
             self.function_call(&json::string(&id), name, &call);
         }
-        let calls = match member(message, "tool_calls") {
-            None => Vec::new(),
-            Some(calls) => {
-                calls.elements().ok_or_else(|| misfit(&format!("{place}.tool_calls"), "a list of calls"))?
-            }
-        };
-        for (at, call) in calls.iter().enumerate() {
-            let place = format!("{place}.tool_calls.{at}");
-            let call = call.object().ok_or_else(|| misfit(&place, "an object"))?;
-            self.tool_call(&place, &call)?;
+        let Some(calls) = member(message, "tool_calls") else { return Ok(()) };
+        let place = place.member("tool_calls");
+        for call in place.objects(Some(calls), "a list of calls")? {
+            let (at, call) = call?;
+            self.tool_call(place.element(at), &call)?;
         }
         Ok(())
     }
 
-    fn tool_call(&mut self, place: &str, call: &Object<'a>) -> Result<(), Fault> {
-        let id = text(place, call, "id")?;
+    fn tool_call(&mut self, place: Place<'_>, call: &Object<'a>) -> Result<(), Fault> {
+        let id = place.text_of(call, "id")?;
         let is_custom = is_of(call, "type", "custom");
         let kind = if is_custom { "custom" } else { "function" };
-        let inner = inner(place, call, kind)?;
-        let place = format!("{place}.{kind}");
-        let name = named(&place, &inner)?;
+        let inner = place.object_of(call, kind)?;
+        let name = place.member(kind).text_of(&inner, "name")?;
         self.calls.tools.insert(id.as_str().unwrap_or_default(), is_custom);
         if !is_custom {
             self.function_call(id.text(), name, &inner);
@@ -303,30 +315,28 @@ impl<'a> Input<'_, '_, 'a> {
         item.close();
     }
 
-    fn tool(&mut self, place: &str, message: &Object<'_>) -> Result<(), Fault> {
-        let id = text(place, message, "tool_call_id")?;
+    fn tool(&mut self, place: Place<'_>, message: &Object<'_>) -> Result<(), Fault> {
+        let id = place.text_of(message, "tool_call_id")?;
         let is_custom = id.as_str().and_then(|id| self.calls.tools.get(&id).copied());
         let is_custom = is_custom.ok_or_else(|| {
-            misfit(&format!("{place}.tool_call_id"), "the id of a tool call in a message before")
+            place.member("tool_call_id").expected("the id of a tool call in a message before")
         })?;
         let kind = if is_custom { "custom_tool_call_output" } else { "function_call_output" };
         self.output(place, kind, id.text(), message)
     }
 
-    fn function(&mut self, place: &str, message: &Object<'_>) -> Result<(), Fault> {
-        let name = named(place, message)?.as_str();
+    fn function(&mut self, place: Place<'_>, message: &Object<'_>) -> Result<(), Fault> {
+        let name = place.text_of(message, "name")?.as_str();
         let waits = self.calls.functions.iter().position(|(called, _)| Some(called) == name.as_ref());
         let Some(at) = waits else {
-            return Err(misfit(
-                &format!("{place}.name"),
-                "the name of a function that a message before calls",
-            ));
+            let expected = "the name of a function that a message before calls";
+            return Err(place.member("name").expected(expected));
         };
         let (_, id) = self.calls.functions.remove(at);
         self.output(place, "function_call_output", &json::string(&id), message)
     }
 
-    fn output(&mut self, place: &str, kind: &str, id: &[u8], message: &Object<'_>) -> Result<(), Fault> {
+    fn output(&mut self, place: Place<'_>, kind: &str, id: &[u8], message: &Object<'_>) -> Result<(), Fault> {
         let mut item = ObjectWriter::open(self.list.element());
         item.text("type", kind);
         item.raw("call_id", id);
@@ -340,13 +350,9 @@ impl<'a> Input<'_, '_, 'a> {
     }
 }
 
-fn named<'a>(place: &str, object: &Object<'a>) -> Result<Raw<'a>, Fault> {
-    text(place, object, "name")
-}
-
 /// What a model said: type and member of each part, and its text.
 fn answer_parts<'a>(
-    place: &str,
+    place: Place<'_>,
     message: &Object<'a>,
     dropped: &mut Dropped,
 ) -> Result<Vec<(&'static str, &'static str, Raw<'a>)>, Fault> {
@@ -362,30 +368,30 @@ fn answer_parts<'a>(
         None => {}
         Some(content) if content.kind() == Kind::String => say(TEXT, content),
         Some(content) => {
-            for (place, part) in parts(place, content)? {
+            let place = place.member("content");
+            for part in place.objects(Some(content), CONTENT)? {
+                let (at, part) = part?;
+                let place = place.element(at);
                 let kind = part.get("type").and_then(|kind| kind.as_str());
                 let known = match kind.as_deref() {
                     Some("text") => TEXT,
                     Some("refusal") => REFUSAL,
-                    _ => return Err(misfit(&format!("{place}.type"), "`text` or `refusal`")),
+                    _ => return Err(place.member("type").expected("`text` or `refusal`")),
                 };
-                say(known, text(&place, &part, known.1)?);
-                name_rest(&part, "messages.content.", |name| name == "type" || name == known.1, dropped);
+                say(known, place.text_of(&part, known.1)?);
+                drop_others(&part, "messages.content", &["type", known.1], dropped);
             }
         }
     }
     if let Some(refusal) = member(message, "refusal") {
-        if refusal.kind() != Kind::String {
-            return Err(misfit(&format!("{place}.refusal"), "a text"));
-        }
-        say(REFUSAL, refusal);
+        say(REFUSAL, place.member("refusal").text(Some(refusal))?);
     }
     Ok(said)
 }
 
 /// What was said to the model, by people or tools: a text, or parts.
 fn write_content(
-    place: &str,
+    place: Place<'_>,
     message: &Object<'_>,
     out: &mut Vec<u8>,
     dropped: &mut Dropped,
@@ -394,10 +400,11 @@ fn write_content(
     match content.filter(|content| content.kind() == Kind::String) {
         Some(text) => out.extend_from_slice(text.text()),
         None => {
-            let nothing = || misfit(&format!("{place}.content"), "a text or a list of content parts");
+            let place = place.member("content");
             let mut list = ArrayWriter::open(out);
-            for (place, part) in parts(place, content.ok_or_else(nothing)?)? {
-                write_part(&place, &part, list.element(), dropped)?;
+            for part in place.objects(content, CONTENT)? {
+                let (at, part) = part?;
+                write_part(place.element(at), &part, list.element(), dropped)?;
             }
             list.close();
         }
@@ -405,49 +412,54 @@ fn write_content(
     Ok(())
 }
 
-fn write_part(place: &str, part: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) -> Result<(), Fault> {
+fn write_part(
+    place: Place<'_>,
+    part: &Object<'_>,
+    out: &mut Vec<u8>,
+    dropped: &mut Dropped,
+) -> Result<(), Fault> {
     let kind = part.get("type").and_then(|kind| kind.as_str());
     let kind = kind.as_deref().unwrap_or_default();
     let mut written = ObjectWriter::open(out);
     match kind {
         "text" => {
             written.raw("type", br#""input_text""#);
-            written.raw("text", text(place, part, "text")?.text());
+            written.raw("text", place.text_of(part, "text")?.text());
         }
         "image_url" => write_image(place, part, &mut written)?,
         "file" => {
-            let file = inner(place, part, "file")?;
+            let file = place.object_of(part, "file")?;
             written.raw("type", br#""input_file""#);
             copy(&file, &["file_id", "file_data", "file_url", "filename"], &mut written);
         }
         "input_audio" => {
             let audio = member(part, "input_audio");
-            let audio = audio.ok_or_else(|| misfit(&format!("{place}.input_audio"), "an object"))?;
+            let audio = audio.ok_or_else(|| place.member("input_audio").expected("an object"))?;
             written.raw("type", br#""input_audio""#);
             written.raw("input_audio", audio.text());
         }
         _ => {
             let kinds = "`text`, `image_url`, `file` or `input_audio`";
-            return Err(misfit(&format!("{place}.type"), kinds));
+            return Err(place.member("type").expected(kinds));
         }
     }
-    let has_breakpoint = kind != "input_audio";
-    if has_breakpoint {
+    let mut known = &["type", kind, BREAKPOINT][..];
+    if kind == "input_audio" {
+        known = &["type", "input_audio"];
+    } else {
         copy(part, &[BREAKPOINT], &mut written);
     }
     written.close();
-    let is_known = |name: &str| name == "type" || name == kind || (name == BREAKPOINT && has_breakpoint);
-    name_rest(part, "messages.content.", is_known, dropped);
+    drop_others(part, "messages.content", known, dropped);
     Ok(())
 }
 
-fn write_image(place: &str, part: &Object<'_>, written: &mut ObjectWriter<'_>) -> Result<(), Fault> {
+fn write_image(place: Place<'_>, part: &Object<'_>, written: &mut ObjectWriter<'_>) -> Result<(), Fault> {
     let image = member(part, "image_url");
     let object = image.and_then(|image| image.object());
     // Some clients send the address alone.
     let url = object.as_ref().map_or(image, |object| object.get("url"));
-    let url = url.filter(|url| url.kind() == Kind::String);
-    let url = url.ok_or_else(|| misfit(&format!("{place}.image_url.url"), "a text"))?;
+    let url = place.member("image_url").member("url").text(url)?;
     let detail = object.and_then(|object| member(&object, "detail"));
     written.raw("type", br#""input_image""#);
     written.raw("image_url", url.text());
@@ -467,8 +479,9 @@ fn write_tools(
     }
     let mut written = ArrayWriter::open(request.member("tools"));
     for (at, tool) in tools.into_iter().enumerate() {
-        let place = format!("tools.{at}");
-        let object = tool.object().ok_or_else(|| misfit(&place, "an object"))?;
+        let place = Place::of("tools");
+        let place = place.element(at);
+        let object = place.object(Some(tool))?;
         let kind = object.get("type").and_then(|kind| kind.as_str());
         let kind = match kind.as_deref() {
             Some(kind @ ("function" | "custom")) => kind,
@@ -478,27 +491,27 @@ fn write_tools(
                 continue;
             }
         };
-        let inner = inner(&place, &object, kind)?;
+        let inner = place.object_of(&object, kind)?;
         if kind == "function" {
-            write_function("tools.function.", &inner, written.element(), dropped);
+            write_function("tools.function", &inner, written.element(), dropped);
         } else {
             write_custom(&inner, written.element(), dropped);
         }
-        name_rest(&object, "tools.", |name| name == "type" || name == kind, dropped);
+        drop_others(&object, "tools", &["type", kind], dropped);
     }
-    for (at, function) in functions.iter().enumerate() {
-        let function = function.object().ok_or_else(|| misfit(&format!("functions.{at}"), "an object"))?;
-        write_function("functions.", &function, written.element(), dropped);
+    for (at, function) in functions.into_iter().enumerate() {
+        let function = Place::of("functions").element(at).object(Some(function))?;
+        write_function("functions", &function, written.element(), dropped);
     }
     if let Some(search) = search {
-        let search = search.object().ok_or_else(|| misfit("web_search_options", "an object"))?;
+        let search = Place::of("web_search_options").object(Some(search))?;
         write_search(&search, written.element());
     }
     written.close();
     Ok(())
 }
 
-fn write_function(place: &str, function: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) {
+fn write_function(of: &str, function: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) {
     let mut tool = ObjectWriter::open(out);
     tool.raw("type", br#""function""#);
     copy(function, &["name", "description"], &mut tool);
@@ -509,8 +522,7 @@ fn write_function(place: &str, function: &Object<'_>, out: &mut Vec<u8>, dropped
     // https://platform.openai.com/docs/guides/migrate-to-responses
     tool.raw("strict", member(function, "strict").map_or(b"false", |strict| strict.text()));
     tool.close();
-    let is_known = |name: &str| matches!(name, "name" | "description" | "parameters" | "strict");
-    name_rest(function, place, is_known, dropped);
+    drop_others(function, of, &["name", "description", "parameters", "strict"], dropped);
 }
 
 fn write_custom(custom: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) {
@@ -530,8 +542,7 @@ fn write_custom(custom: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) {
         }
     }
     tool.close();
-    let is_known = |name: &str| matches!(name, "name" | "description" | "format");
-    name_rest(custom, "tools.custom.", is_known, dropped);
+    drop_others(custom, "tools.custom", &["name", "description", "format"], dropped);
 }
 
 fn write_search(options: &Object<'_>, out: &mut Vec<u8>) {
@@ -553,7 +564,7 @@ fn write_choice(chat: &Object<'_>, request: &mut ObjectWriter<'_>) -> Result<(),
         let allowed = choice.object().and_then(|choice| choice.get("allowed_tools")?.object());
         return match allowed {
             Some(allowed) => write_allowed(&allowed, request.member("tool_choice")),
-            None => write_chosen("tool_choice", choice, request.member("tool_choice")),
+            None => write_chosen(CHOICE, choice, request.member("tool_choice")),
         };
     }
     let Some(call) = member(chat, "function_call") else { return Ok(()) };
@@ -561,7 +572,7 @@ fn write_choice(chat: &Object<'_>, request: &mut ObjectWriter<'_>) -> Result<(),
         request.raw("tool_choice", call.text());
         return Ok(());
     };
-    let name = named("function_call", &function)?;
+    let name = Place::of("function_call").text_of(&function, "name")?;
     let mut choice = ObjectWriter::open(request.member("tool_choice"));
     choice.raw("type", br#""function""#);
     choice.raw("name", name.text());
@@ -570,15 +581,14 @@ fn write_choice(chat: &Object<'_>, request: &mut ObjectWriter<'_>) -> Result<(),
 }
 
 fn write_allowed(allowed: &Object<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let place = "tool_choice.allowed_tools.tools";
-    let tools = member(allowed, "tools").and_then(|tools| tools.elements());
-    let tools = tools.ok_or_else(|| misfit(place, "a list of tools"))?;
+    let place = ALLOWED.member("tools");
+    let tools = place.list(allowed.get("tools"), "a list of tools")?;
     let mut choice = ObjectWriter::open(out);
     choice.raw("type", br#""allowed_tools""#);
     copy(allowed, &["mode"], &mut choice);
     let mut list = ArrayWriter::open(choice.member("tools"));
     for (at, tool) in tools.into_iter().enumerate() {
-        write_chosen(&format!("{place}.{at}"), tool, list.element())?;
+        write_chosen(place.element(at), tool, list.element())?;
     }
     list.close();
     choice.close();
@@ -586,14 +596,14 @@ fn write_allowed(allowed: &Object<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
 }
 
 /// A choice of a tool by its name. Other choices are the same in both.
-fn write_chosen(place: &str, choice: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn write_chosen(place: Place<'_>, choice: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     let object = choice.object();
     let kind = object.as_ref().and_then(|choice| choice.get("type")?.as_str());
     let (Some(object), Some(kind @ ("function" | "custom"))) = (&object, kind.as_deref()) else {
         out.extend_from_slice(choice.text());
         return Ok(());
     };
-    let name = named(&format!("{place}.{kind}"), &inner(place, object, kind)?)?;
+    let name = place.member(kind).text_of(&place.object_of(object, kind)?, "name")?;
     let mut chosen = ObjectWriter::open(out);
     chosen.text("type", kind);
     chosen.raw("name", name.text());

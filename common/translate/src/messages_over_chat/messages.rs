@@ -7,8 +7,9 @@ use common::http::Fault;
 use common::json::{ArrayWriter, Object, ObjectWriter, Raw};
 
 use super::part::{self, PARAGRAPH, Part, escaped};
-use super::request::{drop_others, member};
+use super::request::drop_others;
 use crate::place::Place;
+use crate::read::member;
 use crate::{Dropped, Manner};
 
 /// A client of Anthropic's begins the system's text with this line, in which one item differs from request to
@@ -37,19 +38,18 @@ pub(super) fn write(
     out: &mut Vec<u8>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
-    let root = Place::Root("messages");
-    let messages = root.objects(body.get("messages"), "a list of messages")?;
-    let messages = messages
-        .into_iter()
-        .enumerate()
-        .map(|(at, message)| Role::of(&message, root.element(at)).map(|role| (at, role, message)));
+    let root = Place::of("messages");
+    let messages = root.objects(body.get("messages"), "a list of messages")?.map(|message| {
+        let (at, message) = message?;
+        Role::of(&message, root.element(at)).map(|role| (at, role, message))
+    });
     let mut messages: Vec<(usize, Role, Object<'_>)> = messages.collect::<Result<_, Fault>>()?;
     if manner.system_first {
         messages.sort_by_key(|(_, role, _)| *role != Role::System);
     }
     let mut chat = Chat { list: ArrayWriter::open(out), called: BTreeSet::new(), dropped };
     if let Some(system) = member(body, "system").filter(|system| system.escaped() != Some(b"")) {
-        let place = Place::Root("system");
+        let place = Place::of("system");
         match system.escaped() {
             Some(text) => chat.write_said(Role::System, &Content::Pieces(pieces_of(Role::System, text))),
             None => {
@@ -143,7 +143,7 @@ struct Chat<'o, 'd, 'a> {
 
 impl<'a> Chat<'_, '_, 'a> {
     fn message(&mut self, role: Role, message: &Object<'a>, place: Place<'_>) -> Result<(), Fault> {
-        drop_others(message, &["role", "content"], "messages", self.dropped);
+        drop_others(message, "messages", &["role", "content"], self.dropped);
         let Some(content) = member(message, "content") else {
             self.write_said(role, &Content::Whole(br#""""#));
             return Ok(());
@@ -218,7 +218,7 @@ impl<'a> Chat<'_, '_, 'a> {
         for part in parts {
             let Part::Text(text, control) = part else { continue };
             if control.is_some() {
-                self.dropped.name(&format!("{of}.cache_control"));
+                self.dropped.member(of, "cache_control");
             }
             if !pieces.is_empty() {
                 pieces.push(between);
@@ -231,27 +231,28 @@ impl<'a> Chat<'_, '_, 'a> {
     /// Reads the blocks of a content. `of` is what it is called where something of it is dropped.
     fn said(&mut self, role: Role, content: Raw<'a>, of: &str, place: Place<'_>) -> Result<Said<'a>, Fault> {
         let mut said = Said::default();
-        for (at, block) in place.objects(Some(content), CONTENT)?.into_iter().enumerate() {
+        for block in place.objects(Some(content), CONTENT)? {
+            let (at, block) = block?;
             let place = place.element(at);
-            let kind = place.text(&block, "type")?.as_str().unwrap_or_default();
+            let kind = place.text_of(&block, "type")?.as_str().unwrap_or_default();
             match (&*kind, role) {
                 ("text", _) => {
                     let pieces = pieces_of(role, escaped(&block, "text", place)?);
                     said.parts.push(Part::Text(pieces, member(&block, "cache_control")));
-                    drop_others(&block, &["type", "text", "cache_control"], of, self.dropped);
+                    drop_others(&block, of, &["type", "text", "cache_control"], self.dropped);
                 }
                 ("tool_use", Role::Assistant) => {
-                    let id = place.text(&block, "id")?;
-                    place.text(&block, "name")?;
+                    let id = place.text_of(&block, "id")?;
+                    place.text_of(&block, "name")?;
                     self.called.extend(id.as_str());
-                    drop_others(&block, &["type", "id", "name", "input"], of, self.dropped);
+                    drop_others(&block, of, &["type", "id", "name", "input"], self.dropped);
                     said.calls.push(block);
                 }
                 ("tool_result", Role::User) => said.results.push(self.answer(&block, place)?),
                 (kind, Role::User | Role::Assistant)
                     if ANTHROPICS.contains(&kind) || kind.ends_with(ANTHROPICS_RESULT) =>
                 {
-                    self.dropped.name(&format!("{of}.{kind}"));
+                    self.dropped.member(of, kind);
                 }
                 (kind, Role::User) => part::read(kind, &block, of, place, self.dropped, &mut said.parts)?,
                 (kind, _) => return Err(place.has_no_place(kind)),
@@ -261,7 +262,7 @@ impl<'a> Chat<'_, '_, 'a> {
     }
 
     fn answer(&mut self, result: &Object<'a>, place: Place<'_>) -> Result<Answer<'a>, Fault> {
-        let id = place.text(result, "tool_use_id")?;
+        let id = place.text_of(result, "tool_use_id")?;
         if id.as_str().is_none_or(|id| !self.called.contains(&id)) {
             return Err(place.member("tool_use_id").expected("the id of a `tool_use` block before it"));
         }
@@ -269,7 +270,7 @@ impl<'a> Chat<'_, '_, 'a> {
             self.dropped.name("messages.content.is_error");
         }
         let known = ["type", "tool_use_id", "content", "is_error"];
-        drop_others(result, &known, "messages.content", self.dropped);
+        drop_others(result, "messages.content", &known, self.dropped);
         let answer = |content, beside| Answer { call: id.text(), content, beside };
         let Some(content) = member(result, "content") else {
             return Ok(answer(Content::Whole(br#""""#), Vec::new()));
@@ -280,10 +281,11 @@ impl<'a> Chat<'_, '_, 'a> {
         let of = "messages.content.content";
         let place = place.member("content");
         let mut parts = Vec::new();
-        for (at, block) in place.objects(Some(content), CONTENT)?.iter().enumerate() {
+        for block in place.objects(Some(content), CONTENT)? {
+            let (at, block) = block?;
             let place = place.element(at);
-            let kind = place.text(block, "type")?.as_str().unwrap_or_default();
-            part::read(&kind, block, of, place, self.dropped, &mut parts)?;
+            let kind = place.text_of(&block, "type")?.as_str().unwrap_or_default();
+            part::read(&kind, &block, of, place, self.dropped, &mut parts)?;
         }
         let (texts, beside): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.text().is_some());
         let pieces = self.joined(&texts, LINE, of);

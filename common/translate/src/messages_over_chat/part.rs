@@ -3,9 +3,10 @@
 use common::http::Fault;
 use common::json::{Object, ObjectWriter, Raw};
 
-use super::request::{drop_others, is_of, member};
+use super::request::drop_others;
 use crate::Dropped;
 use crate::place::Place;
+use crate::read::{is_of, member};
 
 /// What a document without a title is called; OpenAI wants files to have names.
 const FILE_NAME: &[u8] = b"document.pdf";
@@ -88,11 +89,10 @@ pub(super) fn read<'a>(
         "search_result" => {
             let place = place.member("content");
             let mut texts = texts_of(block, &["title", "source"]);
-            for (at, found) in
-                place.objects(block.get("content"), "a list of text blocks")?.iter().enumerate()
-            {
-                texts.push(escaped(found, "text", place.element(at))?);
-                drop_others(found, &["type", "text"], &format!("{of}.content"), dropped);
+            for found in place.objects(block.get("content"), "a list of text blocks")? {
+                let (at, found) = found?;
+                texts.push(escaped(&found, "text", place.element(at))?);
+                drop_others(&found, &format!("{of}.content"), &["type", "text"], dropped);
             }
             parts.push(paragraphs(&texts));
             &["type", "title", "source", "content"]
@@ -104,7 +104,7 @@ pub(super) fn read<'a>(
         }
         other => return Err(place.has_no_place(other)),
     };
-    drop_others(block, known, of, dropped);
+    drop_others(block, of, known, dropped);
     Ok(())
 }
 
@@ -141,11 +141,12 @@ fn document<'a>(
                 return Ok(());
             }
             let of = format!("{of}.source.content");
-            for (at, block) in place.objects(content, "a text or content blocks")?.iter().enumerate() {
+            for block in place.objects(content, "a text or content blocks")? {
+                let (at, block) = block?;
                 let place = place.element(at);
-                let kind = ["text", "image"].into_iter().find(|kind| is_of(block, "type", kind));
+                let kind = ["text", "image"].into_iter().find(|kind| is_of(&block, "type", kind));
                 let kind = kind.ok_or_else(|| place.expected("a text or an image"))?;
-                read(kind, block, &of, place, dropped, parts)?;
+                read(kind, &block, &of, place, dropped, parts)?;
             }
         }
         _ => return Err(expected()),
@@ -154,12 +155,8 @@ fn document<'a>(
 }
 
 /// The member of a block that must be a text, as it stands inside its quotes.
-pub(super) fn escaped<'a>(
-    block: &Object<'a>,
-    name: &'static str,
-    place: Place<'_>,
-) -> Result<&'a [u8], Fault> {
-    Ok(place.text(block, name)?.escaped().unwrap_or_default())
+pub(super) fn escaped<'a>(block: &Object<'a>, name: &str, place: Place<'_>) -> Result<&'a [u8], Fault> {
+    Ok(place.text_of(block, name)?.escaped().unwrap_or_default())
 }
 
 /// Those of these members that say something.
@@ -176,8 +173,7 @@ fn paragraphs<'a>(texts: &[&'a [u8]]) -> Part<'a> {
 
 fn image<'a>(block: &Object<'a>, place: Place<'_>) -> Result<Part<'a>, Fault> {
     let place = place.member("source");
-    let source = block.get("source").and_then(|source| source.object());
-    let source = source.ok_or_else(|| place.expected("an object"))?;
+    let source = place.object(block.get("source"))?;
     match source.get("url").and_then(|url| url.escaped()) {
         _ if source.get("data").is_some() => Ok(Part::Image(data_url(&source, b"image/png", place)?)),
         Some(url) => Ok(Part::Image(vec![url])),

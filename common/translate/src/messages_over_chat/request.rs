@@ -5,6 +5,7 @@ use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::messages;
 use crate::place::Place;
+use crate::read::{copy, is_of, member, name_others};
 use crate::{Dropped, Manner, Thinking};
 use common::http::body;
 
@@ -39,11 +40,7 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
     let body = document.object();
     let mut out = Vec::with_capacity(text.len() + 256);
     let mut chat = ObjectWriter::open(&mut out);
-    for name in SAME {
-        if let Some(value) = member(&body, name) {
-            chat.raw(name, value.text());
-        }
-    }
+    copy(&body, &SAME, &mut chat);
     if let Some(limit) = member(&body, "max_tokens") {
         chat.raw(manner.limit, limit.text());
     }
@@ -56,33 +53,19 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
     messages::write(&body, manner, chat.member("messages"), dropped)?;
     write_tools(&body, &mut chat, dropped)?;
     chat.close();
-    for (name, value) in body.members() {
+    for (name, value) in body.others(&MAPPED) {
         match value.object().filter(|_| name == "metadata") {
-            Some(metadata) => drop_others(&metadata, &[], "metadata", dropped),
-            None if value.kind() == Kind::Null => {}
-            None if SAME.contains(&&*name) || MAPPED.contains(&&*name) => {}
+            Some(metadata) => drop_others(&metadata, "metadata", &[], dropped),
+            None if value.kind() == Kind::Null || SAME.contains(&&*name) => {}
             None => dropped.name(&name),
         }
     }
     Ok(out)
 }
 
-/// The value of a member that says something.
-pub(super) fn member<'a>(object: &Object<'a>, name: &str) -> Option<Raw<'a>> {
-    object.get(name).filter(|value| value.kind() != Kind::Null)
-}
-
-pub(super) fn is_of(object: &Object<'_>, name: &str, word: &str) -> bool {
-    object.get(name).is_some_and(|value| value.as_str().as_deref() == Some(word))
-}
-
 /// Names the members that say something, but for these.
-pub(super) fn drop_others(object: &Object<'_>, known: &[&str], of: &str, dropped: &mut Dropped) {
-    for (name, value) in object.members() {
-        if value.kind() != Kind::Null && !known.contains(&&*name) {
-            dropped.name(&format!("{of}.{name}"));
-        }
-    }
+pub(super) fn drop_others(object: &Object<'_>, of: &str, known: &[&str], dropped: &mut Dropped) {
+    name_others(object, of, known, |_, value| value.kind() == Kind::Null, dropped);
 }
 
 fn write_thinking(body: &Object<'_>, told: Thinking, chat: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
@@ -110,7 +93,7 @@ fn write_thinking(body: &Object<'_>, told: Thinking, chat: &mut ObjectWriter<'_>
         dropped.name("thinking");
     } else if let Some(thinking) = thinking {
         let known: &[&str] = if told == Thinking::Switch { &["type"] } else { &["type", "budget_tokens"] };
-        drop_others(&thinking, known, "thinking", dropped);
+        drop_others(&thinking, "thinking", known, dropped);
     }
     if asked.is_some() && (told == Thinking::Switch || is_enabled || effort.is_none()) {
         dropped.name("output_config.effort");
@@ -128,17 +111,14 @@ fn effort(asked: &str) -> &'static str {
 
 /// The form of the answer, by [its newer name or the one before](https://docs.claude.com/en/docs/build-with-claude/structured-outputs).
 fn write_format(body: &Object<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
-    let root = Place::Root("output_config");
-    let output = match member(body, "output_config") {
-        Some(output) => Some(output.object().ok_or_else(|| root.expected("an object"))?),
-        None => None,
-    };
+    let root = Place::of("output_config");
+    let output = member(body, "output_config").map(|output| root.object(Some(output))).transpose()?;
     if let Some(output) = &output {
-        drop_others(output, &["effort", "format"], "output_config", dropped);
+        drop_others(output, "output_config", &["effort", "format"], dropped);
     }
     let (place, name) = match output.as_ref().and_then(|output| member(output, "format")) {
         Some(format) => (root.member("format"), Some(format)),
-        None => (Place::Root("output_format"), member(body, "output_format")),
+        None => (Place::of("output_format"), member(body, "output_format")),
     };
     let Some(format) = name else { return Ok(()) };
     let schema = format.object().filter(|format| is_of(format, "type", "json_schema"));
@@ -167,7 +147,7 @@ fn is_strict(schema: Raw<'_>) -> bool {
     let Some(schema) = schema.object() else { return true };
     let is_closed = schema.get("additionalProperties").is_some_and(|more| more.as_bool() == Some(false));
     let required = schema.get("required").and_then(|required| required.elements()).unwrap_or_default();
-    let is_required = |name: &str| required.iter().any(|required| required.as_str().as_deref() == Some(name));
+    let is_required = |name: &str| required.iter().any(|required| required.is(name));
     let fits = match schema.get("properties").and_then(|properties| properties.object()) {
         Some(properties) => is_closed && properties.members().all(|(name, _)| is_required(&name)),
         None => !is_of(&schema, "type", "object") || is_closed,
@@ -176,15 +156,14 @@ fn is_strict(schema: Raw<'_>) -> bool {
 }
 
 fn write_tools(body: &Object<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
-    let all = match member(body, "tools") {
-        Some(tools) => Place::Root("tools").objects(Some(tools), "a list of tools")?,
-        None => Vec::new(),
-    };
-    let none_sent = all.is_empty();
-    let mut tools = Vec::with_capacity(all.len());
-    for tool in all {
+    let mut tools = Vec::new();
+    let mut none_sent = true;
+    let sent = member(body, "tools").map(|tools| Place::of("tools").objects(Some(tools), "a list of tools"));
+    for tool in sent.transpose()?.into_iter().flatten() {
+        let (_, tool) = tool?;
+        none_sent = false;
         match member(&tool, "type").map(|kind| kind.as_str().unwrap_or_default()) {
-            Some(kind) if kind != "custom" => dropped.name(&format!("tools.{kind}")),
+            Some(kind) if kind != "custom" => dropped.member("tools", &kind),
             _ => tools.push(tool),
         }
     }
@@ -220,19 +199,19 @@ fn write_tool(tool: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) {
     }
     function.close();
     entry.close();
-    drop_others(tool, &["type", "name", "description", "input_schema", "strict"], "tools", dropped);
+    drop_others(tool, "tools", &["type", "name", "description", "input_schema", "strict"], dropped);
 }
 
 fn write_choice(choice: Raw<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
-    let root = Place::Root("tool_choice");
-    let choice = choice.object().ok_or_else(|| root.expected("an object"))?;
+    let root = Place::of("tool_choice");
+    let choice = root.object(Some(choice))?;
     let kind = choice.get("type").and_then(|kind| kind.as_str());
     match kind.as_deref() {
         Some("auto") => chat.text("tool_choice", "auto"),
         Some("any") => chat.text("tool_choice", "required"),
         Some("none") => chat.text("tool_choice", "none"),
         Some("tool") => {
-            let name = root.text(&choice, "name")?;
+            let name = root.text_of(&choice, "name")?;
             let mut named = ObjectWriter::open(chat.member("tool_choice"));
             named.raw("type", br#""function""#);
             let mut function = ObjectWriter::open(named.member("function"));
@@ -244,6 +223,6 @@ fn write_choice(choice: Raw<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Drop
     }
     let one_by_one = choice.get("disable_parallel_tool_use").and_then(|value| value.as_bool());
     chat.raw("parallel_tool_calls", if one_by_one == Some(true) { b"false" } else { b"true" });
-    drop_others(&choice, &["type", "name", "disable_parallel_tool_use"], "tool_choice", dropped);
+    drop_others(&choice, "tool_choice", &["type", "name", "disable_parallel_tool_use"], dropped);
     Ok(())
 }

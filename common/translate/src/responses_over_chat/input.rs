@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use common::http::Fault;
 use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
-use super::request::{member, misfit, name_others, refused, text};
+use super::request::drop_others;
 use super::tools::{SHELL, function_name};
+use crate::place::Place;
+use crate::read::{copy, member};
 use crate::{Dropped, Manner};
 
 /// Items of tools that no vendor of chats has: what they say is lost.
@@ -41,9 +43,15 @@ const NO_FILES: &str = "this vendor has none of OpenAI's files; send what is in 
 const PARAGRAPH: &[u8] = br"\n\n";
 const LINE: &[u8] = br"\n";
 
-/// One item, and where it stands.
+/// Where the items stand.
+const INPUT: Place<'_> = Place::Member(&Place::Request, "input");
+
+/// What messages and outputs are to be.
+const CONTENT: &str = "a text or a list of content parts";
+
+/// One item, and where it stands in the input.
 struct Entry<'a> {
-    place: String,
+    at: usize,
     item: Item<'a>,
 }
 
@@ -75,24 +83,21 @@ pub(super) fn write_messages(
     dropped: &mut Dropped,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    let expected = || misfit("input", "a text or a list of items");
-    let input = member(body, "input").ok_or_else(expected)?;
+    let expected = "a text or a list of items";
+    let input = member(body, "input").ok_or_else(|| INPUT.expected(expected))?;
     let mut list = ArrayWriter::open(out);
     if let Some(instructions) = member(body, "instructions") {
-        if instructions.kind() != Kind::String {
-            return Err(misfit("instructions", "a text"));
-        }
+        let instructions = Place::of("instructions").text(Some(instructions))?;
         write_plain("system", instructions.text(), &mut list);
     }
     if input.kind() == Kind::String {
         write_plain("user", input.text(), &mut list);
     } else {
-        let elements = input.elements().ok_or_else(expected)?;
-        let mut entries = Vec::with_capacity(elements.len());
-        for (at, element) in elements.iter().enumerate() {
-            let place = format!("input.{at}");
-            let item = read(&place, *element, dropped)?;
-            entries.extend(item.map(|item| Entry { place, item }));
+        let mut entries = Vec::new();
+        for item in INPUT.objects(Some(input), expected)? {
+            let (at, item) = item?;
+            let item = read(INPUT.element(at), item, dropped)?;
+            entries.extend(item.map(|item| Entry { at, item }));
         }
         if manner.system_first {
             entries.sort_by_key(|entry| !matches!(entry.item, Item::Message("system" | "developer", _)));
@@ -111,27 +116,26 @@ fn write_plain(role: &str, text: &[u8], list: &mut ArrayWriter<'_>) {
 }
 
 /// `None`: it is left out.
-fn read<'a>(place: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Option<Item<'a>>, Fault> {
-    let object = element.object().ok_or_else(|| misfit(place, "an object"))?;
+fn read<'a>(place: Place<'_>, object: Object<'a>, dropped: &mut Dropped) -> Result<Option<Item<'a>>, Fault> {
     let kind = match member(&object, "type").map(|kind| kind.as_str()) {
         Some(kind) => kind.unwrap_or_default(),
         None if object.get("role").is_some() => "message".into(),
         None if object.get("id").is_some() => "item_reference".into(),
-        None => return Err(misfit(&format!("{place}.type"), "the type of an item")),
+        None => return Err(place.member("type").expected("the type of an item")),
     };
     Ok(Some(match &*kind {
         "message" => {
-            name_others(&object, "input", &["type", "role", "content", "id", "status"], dropped);
+            drop_others(&object, "input", &["type", "role", "content", "id", "status"], dropped);
             match object.get("role").and_then(|role| role.as_str()).as_deref() {
                 Some("user") => Item::Message("user", object),
                 Some("system") => Item::Message("system", object),
                 Some("developer") => Item::Message("developer", object),
                 Some("assistant") => Item::Assistant(object),
-                _ => return Err(misfit(&format!("{place}.role"), "user, assistant, system or developer")),
+                _ => return Err(place.member("role").expected("user, assistant, system or developer")),
             }
         }
         "reasoning" => {
-            name_others(&object, "input", &["type", "summary", "content", "id", "status"], dropped);
+            drop_others(&object, "input", &["type", "summary", "content", "id", "status"], dropped);
             Item::Thinking(object)
         }
         "function_call" | "custom_tool_call" => Item::Call(call(place, &kind, &object, dropped)?),
@@ -139,15 +143,15 @@ fn read<'a>(place: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Opti
         "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" => {
             output(place, &kind, &object, dropped)?
         }
-        "item_reference" => return Err(refused(place, NO_STATE)),
+        "item_reference" => return Err(place.refused(NO_STATE)),
         "compaction" | "compaction_summary" | "compaction_trigger" => {
-            return Err(refused(place, "what OpenAI has compacted it alone can read"));
+            return Err(place.refused("what OpenAI has compacted it alone can read"));
         }
         hosted if HOSTED.contains(&hosted) => {
-            dropped.name(&format!("input.{hosted}"));
+            dropped.member("input", hosted);
             return Ok(None);
         }
-        _ => return Err(misfit(&format!("{place}.type"), "the type of an item")),
+        _ => return Err(place.member("type").expected("the type of an item")),
     }))
 }
 
@@ -161,9 +165,14 @@ fn quoted<'a>(json: &[u8]) -> Cow<'a, [u8]> {
 }
 
 /// A call of a function, or of a custom tool, whose function has one text.
-fn call<'a>(place: &str, kind: &str, object: &Object<'a>, dropped: &mut Dropped) -> Result<Call<'a>, Fault> {
-    let id = text(object, place, "call_id")?;
-    let name = text(object, place, "name")?.as_str().unwrap_or_default();
+fn call<'a>(
+    place: Place<'_>,
+    kind: &str,
+    object: &Object<'a>,
+    dropped: &mut Dropped,
+) -> Result<Call<'a>, Fault> {
+    let id = place.text_of(object, "call_id")?;
+    let name = place.text_of(object, "name")?.as_str().unwrap_or_default();
     let namespace = object.get("namespace").and_then(|namespace| namespace.as_str());
     let name = match namespace {
         Some(namespace) => Cow::Owned(function_name(Some(&namespace), &name).into_owned()),
@@ -172,7 +181,7 @@ fn call<'a>(place: &str, kind: &str, object: &Object<'a>, dropped: &mut Dropped)
     let (said, arguments) = if kind == "custom_tool_call" {
         let mut arguments = Vec::new();
         let mut writer = ObjectWriter::open(&mut arguments);
-        writer.raw("input", text(object, place, "input")?.text());
+        writer.raw("input", place.text_of(object, "input")?.text());
         writer.close();
         ("input", quoted(&arguments))
     } else {
@@ -183,49 +192,44 @@ fn call<'a>(place: &str, kind: &str, object: &Object<'a>, dropped: &mut Dropped)
         };
         ("arguments", arguments)
     };
-    name_others(object, "input", &["type", "call_id", "name", "namespace", said, "id", "status"], dropped);
+    drop_others(object, "input", &["type", "call_id", "name", "namespace", said, "id", "status"], dropped);
     Ok(Call { ids: vec![id], name, arguments })
 }
 
 /// What the local shell is told.
 pub(super) const ACTION: [&str; 5] = ["command", "env", "timeout_ms", "user", "working_directory"];
 
-fn shell_call<'a>(place: &str, object: &Object<'a>, dropped: &mut Dropped) -> Result<Call<'a>, Fault> {
-    name_others(object, "input", &["type", "call_id", "action", "id", "status"], dropped);
+fn shell_call<'a>(place: Place<'_>, object: &Object<'a>, dropped: &mut Dropped) -> Result<Call<'a>, Fault> {
+    drop_others(object, "input", &["type", "call_id", "action", "id", "status"], dropped);
     let ids: Vec<Raw<'a>> =
         ["call_id", "id"].iter().filter_map(|name| object.get(name)).filter(is_text).collect();
     if ids.is_empty() {
-        return Err(misfit(&format!("{place}.call_id"), "a text"));
+        return Err(place.member("call_id").expected("a text"));
     }
-    let action = object.get("action").and_then(|action| action.object());
-    let action = action.ok_or_else(|| misfit(&format!("{place}.action"), "an object"))?;
+    let action = place.object_of(object, "action")?;
     let mut arguments = Vec::new();
     let mut writer = ObjectWriter::open(&mut arguments);
-    for name in ACTION {
-        if let Some(value) = member(&action, name) {
-            writer.raw(name, value.text());
-        }
-    }
+    copy(&action, &ACTION, &mut writer);
     writer.close();
     Ok(Call { ids, name: SHELL.into(), arguments: quoted(&arguments) })
 }
 
 fn output<'a>(
-    place: &str,
+    place: Place<'_>,
     kind: &str,
     object: &Object<'a>,
     dropped: &mut Dropped,
 ) -> Result<Item<'a>, Fault> {
     let known = ["type", "call_id", "output", "id", "status", "name", "namespace"];
-    name_others(object, "input", &known, dropped);
+    drop_others(object, "input", &known, dropped);
     // The local shell's output names its call with its own id.
     let id = member(object, "call_id")
         .or_else(|| member(object, "id").filter(|_| kind == "local_shell_call_output"));
     let id = id.and_then(|id| id.as_str());
-    let id = id.ok_or_else(|| misfit(&format!("{place}.call_id"), "a text"))?;
+    let id = id.ok_or_else(|| place.member("call_id").expected("a text"))?;
     let output = object.get("output").filter(|it| matches!(it.kind(), Kind::String | Kind::Array));
-    let expected = || misfit(&format!("{place}.output"), "a text or a list of content parts");
-    Ok(Item::Output(id, output.ok_or_else(expected)?))
+    let output = output.ok_or_else(|| place.member("output").expected(CONTENT))?;
+    Ok(Item::Output(id, output))
 }
 
 /// What a message has in it.
@@ -241,28 +245,31 @@ enum Part<'a> {
 
 /// The parts of a content or of an output, which has that `name`.
 fn parts<'a>(
-    place: &str,
+    place: Place<'_>,
     name: &str,
     content: Raw<'a>,
     dropped: &mut Dropped,
 ) -> Result<Vec<Part<'a>>, Fault> {
-    let place = format!("{place}.{name}");
-    let expected = "a text or a list of content parts";
-    let elements = content.elements().ok_or_else(|| misfit(&place, expected))?;
-    let mut parts = Vec::with_capacity(elements.len());
-    for (at, element) in elements.iter().enumerate() {
-        parts.push(part(&format!("{place}.{at}"), name, *element, dropped)?);
+    let place = place.member(name);
+    let mut parts = Vec::new();
+    for element in place.objects(Some(content), CONTENT)? {
+        let (at, element) = element?;
+        parts.push(part(place.element(at), name, &element, dropped)?);
     }
     Ok(parts)
 }
 
-fn part<'a>(place: &str, name: &str, element: Raw<'a>, dropped: &mut Dropped) -> Result<Part<'a>, Fault> {
-    let part = element.object().ok_or_else(|| misfit(place, "an object"))?;
-    let inside = |name: &str| Ok::<_, Fault>(text(&part, place, name)?.escaped().unwrap_or_default());
+fn part<'a>(
+    place: Place<'_>,
+    name: &str,
+    part: &Object<'a>,
+    dropped: &mut Dropped,
+) -> Result<Part<'a>, Fault> {
+    let inside = |name: &str| Ok::<_, Fault>(place.text_of(part, name)?.escaped().unwrap_or_default());
     let kind = part.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
     let outer = if name == "output" { "input.output" } else { "input.content" };
-    let mut known = |names: &[&str]| name_others(&part, outer, names, dropped);
-    let is_file = member(&part, "file_id").is_some();
+    let mut known = |names: &[&str]| drop_others(part, outer, names, dropped);
+    let is_file = member(part, "file_id").is_some();
     Ok(match &*kind {
         "input_text" | "output_text" | "text" => {
             known(&["type", "text"]);
@@ -275,32 +282,32 @@ fn part<'a>(place: &str, name: &str, element: Raw<'a>, dropped: &mut Dropped) ->
         }
         "input_image" => {
             known(&["type", "image_url", "detail"]);
-            match member(&part, "image_url") {
-                Some(url) if is_text(&url) => Part::Image(url, member(&part, "detail").filter(is_text)),
-                None if is_file => return Err(refused(&format!("{place}.file_id"), NO_FILES)),
-                _ => return Err(misfit(&format!("{place}.image_url"), "a text")),
+            match member(part, "image_url") {
+                Some(url) if is_text(&url) => Part::Image(url, member(part, "detail").filter(is_text)),
+                None if is_file => return Err(place.member("file_id").refused(NO_FILES)),
+                _ => return Err(place.member("image_url").expected("a text")),
             }
         }
         "input_file" => {
             known(&["type", "file_data", "filename"]);
-            match member(&part, "file_data") {
-                Some(data) if is_text(&data) => Part::File(member(&part, "filename").filter(is_text), data),
-                None if is_file => return Err(refused(&format!("{place}.file_id"), NO_FILES)),
-                None if member(&part, "file_url").is_some() => {
+            match member(part, "file_data") {
+                Some(data) if is_text(&data) => Part::File(member(part, "filename").filter(is_text), data),
+                None if is_file => return Err(place.member("file_id").refused(NO_FILES)),
+                None if member(part, "file_url").is_some() => {
                     let why = "this vendor fetches no files; send what is in it as file_data";
-                    return Err(refused(&format!("{place}.file_url"), why));
+                    return Err(place.member("file_url").refused(why));
                 }
-                _ => return Err(misfit(&format!("{place}.file_data"), "a text")),
+                _ => return Err(place.member("file_data").expected("a text")),
             }
         }
         "input_audio" => {
             known(&["type", "input_audio"]);
             let audio = part.get("input_audio").filter(|audio| audio.kind() == Kind::Object);
-            Part::Audio(audio.ok_or_else(|| misfit(&format!("{place}.input_audio"), "an object"))?)
+            Part::Audio(audio.ok_or_else(|| place.member("input_audio").expected("an object"))?)
         }
         _ => {
             let known = "input_text, output_text, refusal, input_image, input_file or input_audio";
-            return Err(misfit(&format!("{place}.type"), known));
+            return Err(place.member("type").expected(known));
         }
     })
 }
@@ -394,11 +401,13 @@ impl<'e, 'a> Conversation<'e, 'a> {
             match &entry.item {
                 Item::Message(role, message) => {
                     self.flush(dropped, list)?;
-                    write_message(&entry.place, role, message, dropped, list)?;
+                    write_message(INPUT.element(entry.at), role, message, dropped, list)?;
                 }
-                Item::Assistant(message) => self.assistant(&entry.place, message, dropped, list)?,
+                Item::Assistant(message) => {
+                    self.assistant(INPUT.element(entry.at), message, dropped, list)?;
+                }
                 Item::Thinking(thinking) => {
-                    let texts = thought(&entry.place, thinking)?;
+                    let texts = thought(INPUT.element(entry.at), thinking)?;
                     if calls.get(at) == Some(&true) {
                         if self.pending.is_said && self.pending.calls.is_empty() {
                             self.flush(dropped, list)?;
@@ -413,7 +422,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
                     self.flush(dropped, list)?;
                     if self.outputs.get(&**id).is_some_and(|left| left.contains(&at)) {
                         let why = "no call before it has this id and waits for its output";
-                        return Err(refused(&format!("{}.call_id", entry.place), why));
+                        return Err(INPUT.element(entry.at).member("call_id").refused(why));
                     }
                 }
             }
@@ -423,7 +432,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
 
     fn assistant(
         &mut self,
-        place: &str,
+        place: Place<'_>,
         message: &Object<'a>,
         dropped: &mut Dropped,
         list: &mut ArrayWriter<'_>,
@@ -433,7 +442,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
                 vec![Part::Text(content.escaped().unwrap_or_default())]
             }
             Some(content) => parts(place, "content", content, dropped)?,
-            None => return Err(misfit(&format!("{place}.content"), "a text or a list of content parts")),
+            None => return Err(place.member("content").expected(CONTENT)),
         };
         // Two answers stay two, but between calls and what comes of them nothing may stand.
         if self.pending.is_said && self.pending.calls.is_empty() {
@@ -474,7 +483,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
             if output.kind() == Kind::String {
                 message.raw("content", output.text());
             } else {
-                let parts = parts(&entry.place, "output", *output, dropped)?;
+                let parts = parts(INPUT.element(entry.at), "output", *output, dropped)?;
                 message.pieces("content", joined(texts(&parts), LINE));
                 if !parts.iter().all(is_said) {
                     seen.push((id, parts));
@@ -532,10 +541,10 @@ fn calls_in_turn(entries: &[Entry<'_>]) -> Vec<bool> {
 }
 
 /// The texts of a model's thinking: all of it, or else a summary.
-fn thought<'a>(place: &str, thinking: &Object<'a>) -> Result<Vec<&'a [u8]>, Fault> {
+fn thought<'a>(place: Place<'_>, thinking: &Object<'a>) -> Result<Vec<&'a [u8]>, Fault> {
     for name in ["content", "summary"] {
         let Some(list) = member(thinking, name) else { continue };
-        let list = list.elements().ok_or_else(|| misfit(&format!("{place}.{name}"), "a list"))?;
+        let list = place.member(name).list(Some(list), "a list")?;
         let texts = list.iter().filter_map(|part| part.object()?.get("text")?.escaped());
         let texts: Vec<&[u8]> = texts.filter(|text| !text.is_empty()).collect();
         if !texts.is_empty() {
@@ -546,14 +555,13 @@ fn thought<'a>(place: &str, thinking: &Object<'a>) -> Result<Vec<&'a [u8]>, Faul
 }
 
 fn write_message(
-    place: &str,
+    place: Place<'_>,
     role: &str,
     message: &Object<'_>,
     dropped: &mut Dropped,
     list: &mut ArrayWriter<'_>,
 ) -> Result<(), Fault> {
-    let expected = || misfit(&format!("{place}.content"), "a text or a list of content parts");
-    let content = member(message, "content").ok_or_else(expected)?;
+    let content = member(message, "content").ok_or_else(|| place.member("content").expected(CONTENT))?;
     if content.kind() == Kind::String {
         write_plain(role, content.text(), list);
         return Ok(());

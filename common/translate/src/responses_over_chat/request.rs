@@ -5,6 +5,8 @@ use common::json::{Kind, Object, ObjectWriter, Raw};
 
 use super::input;
 use super::tools::{Tools, write_tools};
+use crate::place::Place;
+use crate::read::{copy, member, name_others};
 use crate::{Dropped, Manner, Thinking};
 use common::http::body;
 
@@ -60,11 +62,7 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
     refuse_state(&body)?;
     let mut out = Vec::with_capacity(text.len() + 256);
     let mut chat = ObjectWriter::open(&mut out);
-    for name in SAME {
-        if let Some(value) = member(&body, name) {
-            chat.raw(name, value.text());
-        }
-    }
+    copy(&body, &SAME, &mut chat);
     if let Some(limit) = member(&body, "max_output_tokens") {
         chat.raw(manner.limit, limit.text());
     }
@@ -78,46 +76,26 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
     Ok((out, tools))
 }
 
-/// The value of a member that says something.
-pub(super) fn member<'a>(object: &Object<'a>, name: &str) -> Option<Raw<'a>> {
-    object.get(name).filter(|value| value.kind() != Kind::Null)
-}
-
-pub(super) fn misfit(place: &str, expected: &str) -> Fault {
-    refused(place, &format!("expected {expected}"))
-}
-
-pub(super) fn refused(place: &str, why: &str) -> Fault {
-    Fault::client(400, "invalid_request", format!("{place}: {why}"))
-}
-
-/// The text of a member that must be one.
-pub(super) fn text<'a>(object: &Object<'a>, place: &str, name: &str) -> Result<Raw<'a>, Fault> {
-    let value = object.get(name).filter(|value| value.kind() == Kind::String);
-    value.ok_or_else(|| misfit(&format!("{place}.{name}"), "a text"))
-}
-
 /// An object that may be absent.
 fn object<'a>(body: &Object<'a>, name: &str) -> Result<Option<Object<'a>>, Fault> {
-    let Some(value) = member(body, name) else { return Ok(None) };
-    value.object().map(Some).ok_or_else(|| misfit(name, "an object"))
+    member(body, name).map(|value| Place::of(name).object(Some(value))).transpose()
 }
 
-/// Names the members that say something beside those that are known.
-pub(super) fn name_others(object: &Object<'_>, place: &str, known: &[&str], dropped: &mut Dropped) {
-    for (name, value) in object.members() {
-        if !known.contains(&&*name) && !matches!(value.text(), b"null" | b"false" | b"\"\"" | b"[]" | b"{}") {
-            dropped.name(&format!("{place}.{name}"));
-        }
-    }
+/// Names the members that say something, but for these.
+pub(super) fn drop_others(object: &Object<'_>, of: &str, known: &[&str], dropped: &mut Dropped) {
+    name_others(object, of, known, |_, value| says_nothing(value), dropped);
+}
+
+fn says_nothing(value: Raw<'_>) -> bool {
+    matches!(value.text(), b"null" | b"false" | b"\"\"" | b"[]" | b"{}")
 }
 
 fn refuse_state(body: &Object<'_>) -> Result<(), Fault> {
     if let Some((name, why)) = STATE.iter().find(|(name, _)| member(body, name).is_some()) {
-        return Err(refused(name, why));
+        return Err(Place::of(name).refused(why));
     }
     if body.get("background").is_some_and(|value| value.as_bool() == Some(true)) {
-        return Err(refused("background", "this vendor answers while you wait only"));
+        return Err(Place::of("background").refused("this vendor answers while you wait only"));
     }
     Ok(())
 }
@@ -129,9 +107,9 @@ fn write_reasoning(
     chat: &mut ObjectWriter<'_>,
 ) -> Result<(), Fault> {
     let Some(reasoning) = object(body, "reasoning")? else { return Ok(()) };
-    name_others(&reasoning, "reasoning", &["effort", "summary", "generate_summary"], dropped);
+    drop_others(&reasoning, "reasoning", &["effort", "summary", "generate_summary"], dropped);
     let Some(effort) = member(&reasoning, "effort") else { return Ok(()) };
-    let effort = effort.as_str().ok_or_else(|| misfit("reasoning.effort", "a text"))?;
+    let effort = effort.as_str().ok_or_else(|| Place::of("reasoning.effort").expected("a text"))?;
     match (told, &*effort) {
         (Thinking::Switch, "none" | "minimal") => told.ask(None, None, chat),
         _ => told.ask(Some(&effort), None, chat),
@@ -141,36 +119,28 @@ fn write_reasoning(
 
 fn write_text(body: &Object<'_>, dropped: &mut Dropped, chat: &mut ObjectWriter<'_>) -> Result<(), Fault> {
     let Some(text) = object(body, "text")? else { return Ok(()) };
-    name_others(&text, "text", &["format", "verbosity"], dropped);
+    drop_others(&text, "text", &["format", "verbosity"], dropped);
     if let Some(verbosity) = member(&text, "verbosity") {
         chat.raw("verbosity", verbosity.text());
     }
     let Some(format) = member(&text, "format") else { return Ok(()) };
-    let format = format.object().ok_or_else(|| misfit("text.format", "an object"))?;
+    let place = Place::of("text.format");
+    let format = place.object(Some(format))?;
     match format.get("type").and_then(|kind| kind.as_str()).as_deref() {
         // What a chat answers with unasked.
         Some("text") => {}
         Some("json_object") => chat.raw("response_format", br#"{"type":"json_object"}"#),
         Some("json_schema") => {
-            let members = ["name", "description", "schema", "strict"];
-            name_others(
-                &format,
-                "text.format",
-                &["type", "name", "description", "schema", "strict"],
-                dropped,
-            );
+            let known = ["type", "name", "description", "schema", "strict"];
+            drop_others(&format, "text.format", &known, dropped);
             let mut outer = ObjectWriter::open(chat.member("response_format"));
             outer.raw("type", br#""json_schema""#);
             let mut schema = ObjectWriter::open(outer.member("json_schema"));
-            for name in members {
-                if let Some(value) = member(&format, name) {
-                    schema.raw(name, value.text());
-                }
-            }
+            copy(&format, &["name", "description", "schema", "strict"], &mut schema);
             schema.close();
             outer.close();
         }
-        _ => return Err(misfit("text.format.type", "text, json_object or json_schema")),
+        _ => return Err(place.member("type").expected("text, json_object or json_schema")),
     }
     Ok(())
 }
@@ -182,14 +152,14 @@ fn write_logprobs(
 ) -> Result<(), Fault> {
     let mut asked = false;
     if let Some(include) = member(body, "include") {
-        let include = include.elements().ok_or_else(|| misfit("include", "a list of texts"))?;
-        for value in include {
+        let (place, expected) = (Place::of("include"), "a list of texts");
+        for value in place.list(Some(include), expected)? {
             match value.as_str().as_deref() {
                 Some("message.output_text.logprobs") => asked = true,
                 // So that thinking can be sent again: its text is.
                 Some("reasoning.encrypted_content") => {}
                 Some(_) => dropped.name("include"),
-                None => return Err(misfit("include", "a list of texts")),
+                None => return Err(place.expected(expected)),
             }
         }
     }
@@ -204,20 +174,16 @@ fn write_logprobs(
 }
 
 fn name_dropped(body: &Object<'_>, dropped: &mut Dropped) {
-    for (name, value) in body.members() {
-        let is_known = SAME.contains(&&*name) || OTHERS.contains(&&*name);
-        if !is_known && value.kind() != Kind::Null {
-            dropped.name(&name);
-        }
-    }
+    let is_same = |name: &str, value: Raw<'_>| value.kind() == Kind::Null || SAME.contains(&name);
+    name_others(body, "", &OTHERS, is_same, dropped);
     if body.get("store").is_some_and(|store| store.as_bool() == Some(true)) {
         dropped.name("store");
     }
-    if body.get("truncation").is_some_and(|value| value.as_str().as_deref() == Some("auto")) {
+    if body.get("truncation").is_some_and(|value| value.is("auto")) {
         dropped.name("truncation");
     }
     if let Some(options) = body.get("stream_options").and_then(|options| options.object()) {
-        name_others(&options, "stream_options", &[], dropped);
+        drop_others(&options, "stream_options", &[], dropped);
     }
 }
 

@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 
 use common::http::Fault;
-use common::json::{ArrayWriter, Kind as JsonKind, Object, ObjectWriter, Raw};
+use common::json::{ArrayWriter, Kind as JsonKind, Object, ObjectWriter};
 
-use super::request::{member, misfit, name_others, refused, text};
+use super::request::drop_others;
 use crate::Dropped;
+use crate::place::Place;
+use crate::read::{copy, member};
 
 /// The name of the local shell's function.
 pub(super) const SHELL: &str = "local_shell";
@@ -116,18 +118,20 @@ pub(super) fn write_tools(
 ) -> Result<Tools, Fault> {
     let mut asked = Vec::new();
     if let Some(tools) = member(body, "tools") {
-        let tools = tools.elements().ok_or_else(|| misfit("tools", "a list of tools"))?;
-        for (at, tool) in tools.iter().enumerate() {
-            read(&format!("tools.{at}"), *tool, None, dropped, &mut asked)?;
+        let place = Place::of("tools");
+        for tool in place.objects(Some(tools), "a list of tools")? {
+            let (at, tool) = tool?;
+            read(place.element(at), tool, None, dropped, &mut asked)?;
         }
     }
     let choice = choice(body, dropped)?;
+    let place = Place::of("tool_choice");
     let required = match &choice {
         Choice::Unsaid => false,
         Choice::Word(word) => word == "required",
         Choice::One(named) => {
             if !asked.iter().any(|tool| named.is(tool)) {
-                return Err(refused("tool_choice", "this tool is not among the tools"));
+                return Err(place.refused("this tool is not among the tools"));
             }
             true
         }
@@ -138,7 +142,7 @@ pub(super) fn write_tools(
     };
     if asked.is_empty() {
         return if required {
-            Err(refused("tool_choice", "none of the tools that could be called is one that this vendor has"))
+            Err(place.refused("none of the tools that could be called is one that this vendor has"))
         } else {
             // Without tools a choice of them is refused.
             Ok(Tools::default())
@@ -172,17 +176,16 @@ pub(super) fn write_tools(
 
 /// Takes a tool, or those of a namespace.
 fn read<'a>(
-    place: &str,
-    value: Raw<'a>,
+    place: Place<'_>,
+    tool: Object<'a>,
     namespace: Option<&Cow<'a, str>>,
     dropped: &mut Dropped,
     asked: &mut Vec<Asked<'a>>,
 ) -> Result<(), Fault> {
-    let tool = value.object().ok_or_else(|| misfit(place, "an object"))?;
-    let kind = text(&tool, place, "type")?.as_str().unwrap_or_default();
+    let kind = place.text_of(&tool, "type")?.as_str().unwrap_or_default();
     let named = |kind: Kind| {
-        let name = text(&tool, place, "name")?.as_str();
-        name.map(|name| (kind, name)).ok_or_else(|| misfit(&format!("{place}.name"), "a text"))
+        let name = place.text_of(&tool, "name")?.as_str();
+        name.map(|name| (kind, name)).ok_or_else(|| place.member("name").expected("a text"))
     };
     let (kind, name) = match &*kind {
         "function" => named(Kind::Function)?,
@@ -190,19 +193,18 @@ fn read<'a>(
         SHELL if namespace.is_none() => (Kind::Shell, Cow::Borrowed(SHELL)),
         "namespace" if namespace.is_none() => {
             let (_, name) = named(Kind::Function)?;
-            name_others(&tool, "tools", &["type", "name", "tools"], dropped);
-            let place = format!("{place}.tools");
-            let tools = tool.get("tools").and_then(|tools| tools.elements());
-            let tools = tools.ok_or_else(|| misfit(&place, "a list of tools"))?;
-            for (at, tool) in tools.iter().enumerate() {
-                read(&format!("{place}.{at}"), *tool, Some(&name), dropped, asked)?;
+            drop_others(&tool, "tools", &["type", "name", "tools"], dropped);
+            let place = place.member("tools");
+            for tool in place.objects(tool.get("tools"), "a list of tools")? {
+                let (at, tool) = tool?;
+                read(place.element(at), tool, Some(&name), dropped, asked)?;
             }
             return Ok(());
         }
         // Run by OpenAI, or in a form that nobody else asks for.
         other => {
             let outer = if namespace.is_some() { "tools.tools" } else { "tools" };
-            dropped.name(&format!("{outer}.{other}"));
+            dropped.member(outer, other);
             return Ok(());
         }
     };
@@ -230,20 +232,16 @@ impl Asked<'_> {
         let description = member(&self.tool, "description");
         match self.kind {
             Kind::Function => {
-                name_others(
+                drop_others(
                     &self.tool,
                     place,
                     &["type", "name", "description", "parameters", "strict"],
                     dropped,
                 );
-                for name in ["description", "parameters", "strict"] {
-                    if let Some(value) = member(&self.tool, name) {
-                        function.raw(name, value.text());
-                    }
-                }
+                copy(&self.tool, &["description", "parameters", "strict"], &mut function);
             }
             Kind::Custom => {
-                name_others(&self.tool, place, &["type", "name", "description", "format"], dropped);
+                drop_others(&self.tool, place, &["type", "name", "description", "format"], dropped);
                 let described = description.and_then(|text| text.escaped()).unwrap_or_default();
                 let format = self.tool.get("format").and_then(|format| format.object());
                 let inside = |name: &str| format.as_ref().and_then(|format| format.get(name)?.escaped());
@@ -266,7 +264,7 @@ impl Asked<'_> {
                 function.raw("parameters", CUSTOM_PARAMETERS);
             }
             Kind::Shell => {
-                name_others(&self.tool, place, &["type"], dropped);
+                drop_others(&self.tool, place, &["type"], dropped);
                 function.text("description", SHELL_DESCRIPTION);
                 function.raw("parameters", SHELL_PARAMETERS);
             }
@@ -277,7 +275,8 @@ impl Asked<'_> {
 }
 
 fn choice<'a>(body: &Object<'a>, dropped: &mut Dropped) -> Result<Choice<'a>, Fault> {
-    let expected = || misfit("tool_choice", "auto, none, required or an object with a type");
+    let place = Place::of("tool_choice");
+    let expected = || place.expected("auto, none, required or an object with a type");
     let Some(choice) = member(body, "tool_choice") else { return Ok(Choice::Unsaid) };
     if choice.kind() == JsonKind::String {
         let word = choice.as_str().filter(|word| matches!(&**word, "auto" | "none" | "required"));
@@ -289,35 +288,33 @@ fn choice<'a>(body: &Object<'a>, dropped: &mut Dropped) -> Result<Choice<'a>, Fa
         let must = match choice.get("mode").and_then(|mode| mode.as_str()).as_deref() {
             Some("auto") => false,
             Some("required") => true,
-            _ => return Err(misfit("tool_choice.mode", "auto or required")),
+            _ => return Err(place.member("mode").expected("auto or required")),
         };
-        let tools = choice.get("tools").and_then(|tools| tools.elements());
-        let tools = tools.ok_or_else(|| misfit("tool_choice.tools", "a list of tools"))?;
-        let mut named = Vec::with_capacity(tools.len());
-        for (at, tool) in tools.iter().enumerate() {
-            let place = format!("tool_choice.tools.{at}");
-            let tool = tool.object().ok_or_else(|| misfit(&place, "an object"))?;
-            match name_of(&place, &tool)? {
+        let place = place.member("tools");
+        let mut named = Vec::new();
+        for tool in place.objects(choice.get("tools"), "a list of tools")? {
+            let (at, tool) = tool?;
+            match name_of(place.element(at), &tool)? {
                 Some(tool) => named.push(tool),
                 None => dropped.name("tool_choice.tools"),
             }
         }
         return Ok(Choice::Some(named, must));
     }
-    let named = name_of("tool_choice", &choice)?;
-    named.map(Choice::One).ok_or_else(|| refused("tool_choice", "this vendor has no tool of this type"))
+    let named = name_of(place, &choice)?;
+    named.map(Choice::One).ok_or_else(|| place.refused("this vendor has no tool of this type"))
 }
 
 /// `None`: it is OpenAI's own.
-fn name_of<'a>(place: &str, choice: &Object<'a>) -> Result<Option<Named<'a>>, Fault> {
+fn name_of<'a>(place: Place<'_>, choice: &Object<'a>) -> Result<Option<Named<'a>>, Fault> {
     let kind = match choice.get("type").and_then(|kind| kind.as_str()).as_deref() {
         Some("function") => Kind::Function,
         Some("custom") => Kind::Custom,
         Some(SHELL) => return Ok(Some(Named { kind: Kind::Shell, name: SHELL.into(), namespace: None })),
         Some(_) => return Ok(None),
-        None => return Err(misfit(&format!("{place}.type"), "a text")),
+        None => return Err(place.member("type").expected("a text")),
     };
-    let name = text(choice, place, "name")?.as_str().unwrap_or_default();
+    let name = place.text_of(choice, "name")?.as_str().unwrap_or_default();
     Ok(Some(Named { kind, name, namespace: choice.get("namespace").and_then(|name| name.as_str()) }))
 }
 
