@@ -147,6 +147,11 @@ pub trait Filter: Sized + 'static {
         Ok(Opening::Pass)
     }
 
+    /// Whether what was rewritten piece by piece has ended before it was complete.
+    fn has_broken_response(&self) -> bool {
+        false
+    }
+
     /// Whether what takes the place of a response is written over it, rather than replied in its stead. In a
     /// cluster's upstream chain only the first leaves it to Envoy to try another endpoint.
     fn replies_in_place(&self) -> bool {

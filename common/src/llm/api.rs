@@ -159,9 +159,18 @@ impl Api {
     /// [`Api::path`] shows; nothing may follow it, not even a slash.
     #[must_use]
     pub fn detect(path: &str) -> Option<(Self, Placeholders)> {
-        Self::ALL.iter().find_map(|api| Some((*api, matched(api.path(), path)?)))
+        let find = |path: &str| Self::ALL.iter().find_map(|api| Some((*api, matched(api.path(), path)?)));
+        // Gemini takes what stands behind its methods for nothing.
+        find(path).or_else(|| {
+            let end = GEMINI_METHODS.iter().find_map(|name| Some(path.find(name)? + name.len()))?;
+            let (up_to, tail) = path.split_at_checked(end)?;
+            tail.starts_with('/').then(|| find(up_to)).flatten()
+        })
     }
 }
+
+/// What is asked of a model, behind its name.
+const GEMINI_METHODS: [&str; 2] = [":generateContent", ":streamGenerateContent"];
 
 /// The placeholders of a pattern, where it is the end of a path.
 fn matched(pattern: &'static str, path: &str) -> Option<Placeholders> {
@@ -227,9 +236,10 @@ mod tests {
     #[test]
     fn every_path_means_its_own_operation_under_any_prefix() {
         for api in Api::ALL.iter().filter(|api| !api.path().is_empty()) {
+            let tailed = GEMINI_METHODS.iter().any(|name| api.path().ends_with(name));
             check(api.path(), Some(*api));
             check(&format!("/ai/x{}", api.path()), Some(*api));
-            check(&format!("{}/", api.path()), None);
+            check(&format!("{}/", api.path()), tailed.then_some(*api));
         }
     }
 
@@ -258,7 +268,8 @@ mod tests {
             let path = format!("/ai/{version}/models/gemma:27b");
             check(&format!("{path}:generateContent"), Some(Api::GeminiGenerateContent));
             check(&format!("{path}:streamGenerateContent"), Some(Api::GeminiStreamGenerateContent));
-            check(&format!("{path}:generateContent/"), None);
+            check(&format!("{path}:generateContent/"), Some(Api::GeminiGenerateContent));
+            check(&format!("{path}:streamGenerateContent/x"), Some(Api::GeminiStreamGenerateContent));
         }
         check("/v1/models/ft:gpt-4o:me::1", Some(Api::Model));
     }

@@ -65,9 +65,14 @@ pub(crate) fn may_stream(api: Api) -> bool {
     )
 }
 
-/// Whether the body asks for a stream; a body that cannot be read does not.
+/// Whether the body asks for a stream, in whatever way; a body that cannot be read does not.
 pub(crate) fn asks_for_stream(text: &[u8]) -> bool {
-    json::object(text).is_ok_and(|body| body.get("stream").is_some_and(is_truthy))
+    let is_sse = |value: Raw<'_>| value.as_str().as_deref() == Some("sse");
+    json::object(text).is_ok_and(|body| {
+        body.get("stream").is_some_and(is_truthy)
+            // [Speech](https://platform.openai.com/docs/api-reference/audio/createSpeech) names the form of its stream.
+            || body.get("stream_format").is_some_and(is_sse)
+    })
 }
 
 /// Makes the configuration's own settings, then maps the model, asks for usage at the end of a stream, and lets
@@ -137,11 +142,14 @@ fn is_truthy(value: Raw<'_>) -> bool {
             let digits = value.text().iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
             digits.copied().any(|byte| byte.is_ascii_digit() && byte != b'0')
         }
-        Kind::String => value.as_str().is_some_and(|text| {
-            text == "1" || text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("t")
-        }),
+        Kind::String => value.as_str().is_some_and(|text| is_true(&text)),
         _ => false,
     }
+}
+
+/// The texts that are taken for true.
+pub(crate) fn is_true(text: &str) -> bool {
+    text == "1" || text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("t")
 }
 
 /// `developer` is OpenAI's newer name of the role `system`; other vendors refuse it.

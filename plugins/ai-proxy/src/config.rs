@@ -436,7 +436,7 @@ impl ActiveProvider {
         let counts_tokens = protocol == Protocol::OpenAi
             && paths.is_unlisted(Api::MessagesCountTokens)
             && (is_carried || paths.serves(Api::AnthropicMessages));
-        let domain = Some(settings.provider_domain).filter(|domain| !domain.is_empty());
+        let domain = provider::custom_url::host(&settings.provider_domain, "providerDomain", node)?;
         Ok(Self {
             reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),
             profile,

@@ -32,6 +32,9 @@ common::settings! {
         cluster: String,
         /// After this time each worker fetches the file again; 0: never.
         refresh_interval: Option<u64> as "milliseconds" => REFRESH_INTERVAL,
+        /// What becomes of chats while there is no copy of the file, not even an old one: `refuse`, a 502, or `proceed`
+        /// without it.
+        on_failure: String = "refuse".to_owned(),
     }
 }
 
@@ -44,6 +47,8 @@ pub(crate) struct Context {
     limit: usize,
     /// `None`: a copy never grows old.
     refresh: Option<Duration>,
+    /// Chats go on where there is no file.
+    proceeds: bool,
     copy: RefCell<Option<Kept>>,
 }
 
@@ -61,7 +66,8 @@ enum Place {
 
 #[derive(Debug)]
 struct Kept {
-    message: Rc<[u8]>,
+    /// `None`: there was no file, and chats go on without it.
+    message: Option<Rc<[u8]>>,
     /// When it grows old, on the monotonic clock; `None`: never.
     due: Option<Duration>,
 }
@@ -77,8 +83,8 @@ pub(crate) struct Waiting {
 
 /// What became of a request that waited.
 pub(crate) enum Fetched {
-    /// The message to put into the body.
-    Message(Vec<u8>, Rc<[u8]>),
+    /// The message to put into the body; `None`: it goes without one.
+    Message(Vec<u8>, Option<Rc<[u8]>>),
     /// The service goes by another name.
     Again(Waiting, Callout),
 }
@@ -110,12 +116,21 @@ impl Context {
             (cluster, ..) => vec![cluster.to_owned()],
         };
         let refresh = settings.refresh_interval.unwrap_or(REFRESH_INTERVAL);
+        let proceeds = match settings.on_failure.as_str() {
+            "" | "refuse" => false,
+            "proceed" => true,
+            _ => {
+                let at = place.get("onFailure");
+                return Err(at.as_ref().unwrap_or(place).error("expected `refuse` or `proceed`"));
+            }
+        };
         Ok(Self {
             place: Place::Service { clusters, authority: authority.to_owned() },
             path_and_query,
             timeout: duration(timeout),
             limit,
             refresh: (refresh > 0).then(|| Duration::from_millis(refresh)),
+            proceeds,
             copy: RefCell::default(),
         })
     }
@@ -128,13 +143,14 @@ impl Context {
             timeout: duration(timeout),
             limit,
             refresh: None,
+            proceeds: false,
             copy: RefCell::default(),
         }
     }
 
     /// The message, if this VM has a copy of it that is not old. Whoever finds it old has to fetch it;
-    /// the others go on with the old one meanwhile.
-    pub(crate) fn message(&self, env: &dyn Env) -> Option<Rc<[u8]>> {
+    /// the others go on with the old one meanwhile. The inner `None`: chats go without one.
+    pub(crate) fn message(&self, env: &dyn Env) -> Option<Option<Rc<[u8]>>> {
         let mut copy = self.copy.borrow_mut();
         let copy = copy.as_mut()?;
         let now = copy.due.map(|due| (due, env.monotonic()));
@@ -143,13 +159,25 @@ impl Context {
                 copy.due = Some(now + self.timeout);
                 None
             }
-            _ => Some(Rc::clone(&copy.message)),
+            _ => Some(copy.message.clone()),
         }
     }
 
-    /// Fetches the file for this body.
-    pub(crate) fn fetch(&self, cx: &RequestCx<'_>, body: Vec<u8>) -> (Waiting, Callout) {
-        (Waiting { body, cluster: 0 }, self.callout(cx, 0))
+    /// Fetches the file for this body. `is_attempt`: from a cluster's upstream chain.
+    ///
+    /// # Errors
+    /// It is the vendor's, who is reached through this very chain: there the call would run into itself.
+    pub(crate) fn fetch(
+        &self,
+        cx: &RequestCx<'_>,
+        body: Vec<u8>,
+        is_attempt: bool,
+    ) -> Result<(Waiting, Callout), Fault> {
+        if is_attempt && matches!(self.place, Place::Vendor) {
+            let message = "a vendor's file cannot be fetched in a cluster's upstream chain, use `context`";
+            return Err(Fault::config(message));
+        }
+        Ok((Waiting { body, cluster: 0 }, self.callout(cx, 0)))
     }
 
     fn callout(&self, cx: &RequestCx<'_>, at: usize) -> Callout {
@@ -203,22 +231,24 @@ impl Context {
         }
         let now = env.monotonic();
         let mut copy = self.copy.borrow_mut();
-        match (self.read(answer), copy.as_mut()) {
+        let read = self.read(answer);
+        if read.is_err() && self.proceeds {
+            copy.get_or_insert(Kept { message: None, due: None });
+        }
+        match (read, copy.as_mut()) {
             (Ok(message), _) => {
                 let due = self.refresh.map(|refresh| now + refresh);
-                *copy = Some(Kept { message: Rc::clone(&message), due });
-                Ok(Fetched::Message(waiting.body, message))
+                *copy = Some(Kept { message: Some(Rc::clone(&message)), due });
+                Ok(Fetched::Message(waiting.body, Some(message)))
             }
             (Err(why), Some(old)) => {
+                let what = if old.message.is_some() { "the old one serves" } else { "chats go without it" };
                 env.log(
                     LogLevel::Warn,
-                    format_args!(
-                        "{}: the context file is not to be had ({why}), the old one serves",
-                        AiProxy::NAME
-                    ),
+                    format_args!("{}: the context file is not to be had ({why}), {what}", AiProxy::NAME),
                 );
                 old.due = Some(now + PATIENCE);
-                Ok(Fetched::Message(waiting.body, Rc::clone(&old.message)))
+                Ok(Fetched::Message(waiting.body, old.message.clone()))
             }
             (Err(why), None) => {
                 Err(Fault::upstream("load_ctx_failed", "failed to load context file").with_detail(why))

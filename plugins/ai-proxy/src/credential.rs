@@ -10,6 +10,13 @@ use common::llm::api::Api;
 /// Headers in which clients carry keys. None of them passes beside a key of ours.
 const CREDENTIALS: [&str; 5] = ["authorization", "x-api-key", "x-authorization", "api-key", "x-goog-api-key"];
 
+const BEARER: &str = "Bearer ";
+
+/// Browsers can open a WebSocket with no other header, so they name their key
+/// [as a sub-protocol](https://platform.openai.com/docs/guides/realtime-websocket).
+const PROTOCOLS: &str = "sec-websocket-protocol";
+const PROTOCOL_KEY: &str = "openai-insecure-api-key.";
+
 /// The client's own `authorization`, kept by a gateway in front of this one.
 const ORIGINAL_AUTH: &str = "x-hi-original-auth";
 
@@ -166,7 +173,7 @@ impl Credentials {
     fn client_key(&self, head: &Head) -> Option<String> {
         let key = |value: &[u8]| {
             let text = std::str::from_utf8(value).ok()?;
-            let key = text.strip_prefix("Bearer ").unwrap_or(text).trim();
+            let key = without_scheme(text).trim();
             (!key.is_empty()).then(|| key.to_owned())
         };
         if let Some(found) = self.key_header.as_deref().and_then(|name| head.get(name)).and_then(key) {
@@ -177,14 +184,37 @@ impl Credentials {
             Keyless::ClientKey | Keyless::ClientKeyIfAny => {
                 let named =
                     ["x-api-key", "x-authorization"].iter().find_map(|name| head.get(name).and_then(key));
-                named.or_else(|| original_auth(head).and_then(key))
+                named.or_else(|| original_auth(head).and_then(key)).or_else(|| protocol_key(head))
             }
         }
     }
 }
 
+/// A key without the scheme of its header, whose case does not matter: <https://www.rfc-editor.org/rfc/rfc9110#section-11.1>.
+fn without_scheme(text: &str) -> &str {
+    match text.split_at_checked(BEARER.len()) {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case(BEARER) => key,
+        _ => text,
+    }
+}
+
+/// The key of a client that can set no header but the names of sub-protocols.
+fn protocol_key(head: &Head) -> Option<String> {
+    let list = head.get_str(PROTOCOLS)?;
+    let key = list.split(',').find_map(|name| name.trim().strip_prefix(PROTOCOL_KEY))?;
+    (!key.is_empty()).then(|| key.to_owned())
+}
+
 /// Removes every credential but the one named.
 fn strip(head: &mut Head, kept: Option<&str>) {
+    if let Some(list) = head.get_str(PROTOCOLS).filter(|list| list.contains(PROTOCOL_KEY)) {
+        let others: Vec<&str> =
+            list.split(',').map(str::trim).filter(|name| !name.starts_with(PROTOCOL_KEY)).collect();
+        match others.join(", ") {
+            list if list.is_empty() => head.remove(PROTOCOLS),
+            list => head.set(PROTOCOLS, list),
+        }
+    }
     for name in CREDENTIALS {
         if Some(name) != kept {
             head.remove(name);
@@ -306,6 +336,14 @@ mod tests {
         check(Keyless::ClientKey, "", &all, &[("authorization", "Bearer c")]);
         check(Keyless::ClientKey, "", &all[..2], &[("authorization", "Bearer b")]);
         check(Keyless::ClientKey, "", &[("authorization", "tok")], &[("authorization", "Bearer tok")]);
+        check(
+            Keyless::ClientKey,
+            "",
+            &[("authorization", "bEARER  tok")],
+            &[("authorization", "Bearer tok")],
+        );
+        let protocols = [("sec-websocket-protocol", "openai-insecure-api-key.tok")];
+        check(Keyless::ClientKey, "", &protocols, &[("authorization", "Bearer tok")]);
         check(
             Keyless::ClientKey,
             "",

@@ -1,5 +1,6 @@
 //! Which keys are fit to be used: a state machine over (now, outcome), whose state all workers share.
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use common::config::{ConfigError, Node, Section};
@@ -13,6 +14,8 @@ const FAILURE_THRESHOLD: u32 = 3;
 const SUCCESS_THRESHOLD: u32 = 1;
 const HEALTH_CHECK_INTERVAL: u64 = 5_000;
 const HEALTH_CHECK_TIMEOUT: u64 = 5_000;
+/// Milliseconds after which a key comes back that nobody can check and no `cooldownDuration` brings back.
+const UNCHECKED_COOLDOWN: u64 = 60_000;
 
 common::settings! {
     /// `failover`, as it is written. Zero stands for the default.
@@ -51,6 +54,8 @@ pub(crate) struct Failover {
     /// Names the provider and its set of keys to other workers, without telling them.
     pool: String,
     shared: Shared,
+    /// This filter has been seen in a cluster's upstream chain, and the operator has been told.
+    is_upstream: Cell<bool>,
 }
 
 /// How a key that is out of use is tried.
@@ -275,6 +280,7 @@ impl Failover {
             shared: Shared::new(AiProxy::NAME, &format!("failover.{pool}")),
             name,
             pool,
+            is_upstream: Cell::new(false),
         }))
     }
 
@@ -285,7 +291,31 @@ impl Failover {
 
     /// How keys that are out of use are tried, if they are.
     pub(crate) fn check(&self) -> Option<&HealthCheck> {
-        self.check.as_ref()
+        self.check.as_ref().filter(|_| !self.is_upstream.get())
+    }
+
+    /// In a cluster's upstream chain a check would run through this very filter, from within its own call; and the
+    /// key that it tries would be replaced by one that is in use.
+    pub(crate) fn note_upstream(&self, env: &dyn Env) {
+        if self.is_upstream.replace(true) || self.check.is_none() {
+            return;
+        }
+        let back = self.limits.cooldown.unwrap_or(UNCHECKED_COOLDOWN);
+        env.log(
+            LogLevel::Warn,
+            format_args!(
+                "{}: failover makes no health checks in a cluster's upstream chain, a key of {} comes back after {back} ms",
+                AiProxy::NAME,
+                self.name
+            ),
+        );
+    }
+
+    /// What moves keys, given that they are checked only where somebody knows how.
+    fn limits(&self, health: &Health) -> Limits {
+        let is_checked = self.check().is_some() && health.endpoint.is_some();
+        let cooldown = self.limits.cooldown.or((!is_checked).then_some(UNCHECKED_COOLDOWN));
+        Limits { cooldown, ..self.limits }
     }
 
     /// A name for the provider and its keys, the same in all workers.
@@ -300,13 +330,14 @@ impl Failover {
 
     /// The places of the keys that are in use.
     pub(crate) fn in_use(&self, env: &dyn Env) -> Vec<usize> {
-        self.health(env).places(false, millis(env), self.limits)
+        let health = self.health(env);
+        health.places(false, millis(env), self.limits(&health))
     }
 
     /// The keys that are out of use, and where the request went that took one out last.
     pub(crate) fn out_of_use(&self, env: &dyn Env) -> (Vec<usize>, Option<Endpoint>) {
         let health = self.health(env);
-        (health.places(true, millis(env), self.limits), health.endpoint)
+        (health.places(true, millis(env), self.limits(&health)), health.endpoint)
     }
 
     /// Tells all workers what became of a use of the key at `place`. `endpoint` is asked where the key
@@ -322,8 +353,10 @@ impl Failover {
         let mut change = Change::None;
         let written = self.shared.update(env, |bytes| {
             let mut health = Health::read(bytes, self.keys);
-            change = health.keys.get_mut(place).map_or(Change::None, |key| key.on(outcome, now, self.limits));
+            let limits = self.limits(&health);
+            change = health.keys.get_mut(place).map_or(Change::None, |key| key.on(outcome, now, limits));
             if change == Change::Evicted
+                && !self.is_upstream.get()
                 && let Some(endpoint) = endpoint()
             {
                 health.endpoint = Some(endpoint);

@@ -136,9 +136,9 @@ impl Filter for AiProxy {
         };
         let Some(context) = self.context() else { return self.leave(cx, body, is_edited) };
         match context.message(cx.env) {
-            Some(message) => self.leave_with(cx, body, &message),
+            Some(message) => self.leave_with(cx, body, is_edited, message.as_deref()),
             None => {
-                let (waiting, callout) = context.fetch(cx, body);
+                let (waiting, callout) = context.fetch(cx, body, self.attempt.is_some())?;
                 self.waiting = Some(waiting);
                 Ok(Flow::Call(callout))
             }
@@ -150,7 +150,7 @@ impl Filter for AiProxy {
             return Err(Fault::internal("nothing waits for this answer"));
         };
         match context.fetched(cx, waiting, answer)? {
-            Fetched::Message(body, message) => self.leave_with(cx, body, &message),
+            Fetched::Message(body, message) => self.leave_with(cx, body, true, message.as_deref()),
             Fetched::Again(waiting, callout) => {
                 self.waiting = Some(waiting);
                 Ok(Flow::Call(callout))
@@ -247,6 +247,10 @@ impl Filter for AiProxy {
         })
     }
 
+    fn has_broken_response(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.is_broken())
+    }
+
     fn replies_in_place(&self) -> bool {
         self.attempt.is_some()
     }
@@ -323,7 +327,7 @@ impl AiProxy {
             Some(authority) => readdress(cx.head, ":authority", ORIGINAL_HOST, authority),
             None => cx.head.remove(ORIGINAL_HOST),
         }
-        if active.profile.times_every_request {
+        if active.profile.times_every_request || asked == Some(Api::GeminiStreamGenerateContent) {
             limit_first_byte(cx.head, &active);
         }
         if !waits {
@@ -411,9 +415,18 @@ impl AiProxy {
         self.active.context.as_ref().filter(|_| self.reads == Reads::Json && is_chat)
     }
 
-    fn leave_with(&mut self, cx: &mut RequestCx<'_>, body: Vec<u8>, message: &[u8]) -> Result<Flow, Fault> {
-        let body = context::insert(&body, message).unwrap_or(body);
-        self.leave(cx, body, true)
+    /// The same with the text of a file in front, if there is one.
+    fn leave_with(
+        &mut self,
+        cx: &mut RequestCx<'_>,
+        body: Vec<u8>,
+        is_edited: bool,
+        message: Option<&[u8]>,
+    ) -> Result<Flow, Fault> {
+        match message.and_then(|message| context::insert(&body, message)) {
+            Some(body) => self.leave(cx, body, true),
+            None => self.leave(cx, body, is_edited),
+        }
     }
 
     /// The body as it goes upstream. Until here a conversation is a chat, whoever speaks what.
@@ -432,7 +445,7 @@ impl AiProxy {
             (body, is_edited) = (applied.body.unwrap_or(vendors), true);
         }
         if let Some(keys) = &mut self.keys {
-            keys.keep(&body);
+            keys.keep(cx.head, &body);
         }
         Ok(if is_edited { Flow::Send(body) } else { Flow::Pass })
     }

@@ -1,8 +1,9 @@
 //! Uploads: the model in a form is mapped while the form passes, so that no file is held.
 
-use common::http::multipart::{Form, MultipartError, Passing};
+use common::http::multipart::{Form, MultipartError, Part, Passing};
 use common::http::{Fault, Head};
 
+use crate::body;
 use crate::config::ActiveProvider;
 use crate::path::Way;
 
@@ -12,6 +13,14 @@ const MODEL: &str = "model";
 /// Whether the body is a form that can be read.
 pub(crate) fn is_form(head: &Head) -> bool {
     head.contains("content-type", "multipart/form-data") && !head.has("content-encoding")
+}
+
+/// Whether this body is a form that asks for a stream.
+pub(crate) fn asks_for_stream(head: &Head, body: &[u8]) -> bool {
+    let form = is_form(head).then(|| Form::of(head.get("content-type").unwrap_or_default(), body));
+    let is_true =
+        |part: &Part| std::str::from_utf8(part.value(body)).is_ok_and(|text| body::is_true(text.trim()));
+    form.is_some_and(|form| form.is_ok_and(|form| form.named("stream").any(is_true)))
 }
 
 /// The form that is about to come; `None` if nothing in it can have to change.

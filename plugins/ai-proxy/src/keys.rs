@@ -9,6 +9,7 @@ use crate::body;
 use crate::config::{ActiveProvider, Config};
 use crate::credential;
 use crate::failover::{Endpoint, Failover, Outcome};
+use crate::form;
 use crate::retry::{self, Retry};
 use crate::status::is_success;
 
@@ -64,6 +65,9 @@ impl Keys {
             if let Some(retry) = &active.retry {
                 retry.warn_of_place(cx.env);
             }
+            if let Some(failover) = &active.failover {
+                failover.note_upstream(cx.env);
+            }
         } else if let Some(retry) = &active.retry
             && api.is_some_and(|api| retry::is_repeatable(api, consumer.is_some()))
             && !cx.head.has("upgrade")
@@ -97,12 +101,13 @@ impl Keys {
         fits
     }
 
-    /// Keeps the body as it leaves. A stream is not sent again: a callout's answer comes whole.
-    pub(crate) fn keep(&mut self, body: &[u8]) {
+    /// Keeps the body as it leaves. A stream is not sent again: a callout's answer comes whole. Nor is a body sent
+    /// again that cannot be read, for it may ask for one.
+    pub(crate) fn keep(&mut self, head: &Head, body: &[u8]) {
         if self.retries == 0 {
             return;
         }
-        if body::asks_for_stream(body) {
+        if head.has("content-encoding") || form::asks_for_stream(head, body) || body::asks_for_stream(body) {
             self.retries = 0;
         } else {
             self.body = body.to_vec();

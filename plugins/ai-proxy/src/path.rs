@@ -56,8 +56,8 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// The same at another host, if one is named.
-    pub(crate) fn at(self, authority: &str) -> Self {
-        if authority.is_empty() { self } else { Self { authority: Some(authority.to_owned()), ..self } }
+    pub(crate) fn at(self, authority: Option<String>) -> Self {
+        Self { authority: authority.or(self.authority), ..self }
     }
 }
 

@@ -532,6 +532,26 @@ fn a_key_comes_back_by_itself_after_its_cooldown() {
 }
 
 #[test]
+fn in_a_clusters_chain_a_key_is_not_checked_and_comes_back_after_a_minute() {
+    let mut worker = Worker::<AiProxy>::start(&failing_over(&json!({ "failureThreshold": 1 })));
+    let attempt = |worker: &Worker<AiProxy>, code: u16, seed: u64| {
+        let script = chat(code).random(seed).property("upstream.address", "10.0.0.1:443");
+        let played = worker.play(script);
+        let told = played.logged(LogLevel::Warn).iter().any(|line| line.contains("no health checks"));
+        (played.sent().header("authorization").unwrap(), told)
+    };
+    let uses = |worker: &Worker<AiProxy>, key: &str| (0..10).any(|seed| attempt(worker, 200, seed).0 == key);
+    let (lost, told) = attempt(&worker, 401, 0);
+    assert!(told && !attempt(&worker, 200, 1).1, "once");
+    assert!(!uses(&worker, &lost), "{:?}", state(&worker));
+    worker.pass(Duration::from_millis(59_999));
+    assert!(worker.tick(|_| None).is_empty(), "a check would run into the filter that makes it");
+    assert!(!uses(&worker, &lost), "{:?}", state(&worker));
+    worker.pass(Duration::from_millis(1));
+    assert!(uses(&worker, &lost), "{:?}", state(&worker));
+}
+
+#[test]
 fn a_reloaded_configuration_remembers_keys_as_long_as_they_are_the_same() {
     let worker = Worker::<AiProxy>::start(&failing_over(&json!({ "failureThreshold": 1 })));
     use_key(&worker, "k2", 500);

@@ -106,6 +106,30 @@ fn an_event_over_the_limit_ends_the_stream() {
 }
 
 #[test]
+fn a_stream_is_complete_when_all_of_its_answers_are() {
+    let chunk = |index: u64, reason: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"A\"}},\"finish_reason\":{reason}}}]}}\n\n"
+        )
+    };
+    let (goes, stops) = ("null", "\"stop\"");
+    let check = |events: &[(u64, &str)], is_complete: bool| {
+        let events: Vec<_> = events.iter().map(|(index, reason)| chunk(*index, reason)).collect();
+        let pieces: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
+        let text =
+            String::from_utf8(client(r#""type":"openai","reasoningContentMode":"ignore""#, &pieces)).unwrap();
+        assert_eq!(!text.contains("stream_incomplete"), is_complete, "{text}");
+        assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    };
+    check(&[(0, stops), (1, goes)], false);
+    check(&[(0, goes), (1, stops)], false);
+    check(&[(0, goes), (1, goes), (1, stops), (0, stops)], true);
+    check(&[(0, stops), (1, stops)], true);
+    check(&[(0, stops), (0, goes)], true);
+    check(&[(500, stops)], true);
+}
+
+#[test]
 fn thinking_beyond_what_is_kept_is_cut_between_events() {
     let thought = format!(
         "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"reasoning\":\"{}\"}}}}]}}\n\n",

@@ -384,12 +384,17 @@ impl<F: Filter> Exchange<F> {
                 self.stage = Stage::Responded;
                 let mut rest = Vec::new();
                 self.with_chunk(host, &[], true, &mut rest);
-                if !rest.is_empty() {
-                    // The body buffer is gone by now; a write would trap.
-                    host.log(LogLevel::Warn, format_args!(
-                        "{}: {} bytes at the end of a streamed response were lost because it ended with trailers",
-                        F::NAME, rest.len()));
+                if rest.is_empty() {
+                    return Action::Continue;
                 }
+                // The body buffer is gone by now; a write would trap.
+                if self.filter.as_ref().is_some_and(Filter::has_broken_response) {
+                    // The head has left, so Envoy can only break off: what the client has got must not look complete.
+                    return self.refuse(host, &Fault::upstream("stream_incomplete", "a stream broke off"));
+                }
+                host.log(LogLevel::Warn, format_args!(
+                    "{}: {} bytes at the end of a streamed response were lost because it ended with trailers",
+                    F::NAME, rest.len()));
                 Action::Continue
             }
             _ => Action::Continue,

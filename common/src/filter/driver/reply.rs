@@ -4,6 +4,7 @@ use super::{Action, Exchange, Stage, apply};
 use crate::filter::Filter;
 use crate::filter::env::{Body, Host, LogLevel, Map};
 use crate::http::{Fault, LocalReply, Side};
+
 /// Fields that tell of a body that goes.
 const CONTENT_FIELDS: [&str; 5] =
     ["content-encoding", "content-length", "content-type", "etag", "transfer-encoding"];

@@ -5,6 +5,7 @@ use crate::filter::env::{Body, Host, LogLevel, Map};
 use crate::filter::rewrite::{observe, read, rewrite};
 use crate::filter::{Filter, Opening, ResponseBody, ResponseCx, StreamCx};
 use crate::http::Fault;
+
 /// Fields that tell of the connection an answer came over, not of the answer.
 const CONNECTION_FIELDS: [&str; 8] = [
     "connection",

@@ -39,6 +39,11 @@ struct Events {
     /// What chunks of our own have in common with the vendor's.
     envelope: Option<Envelope>,
     stage: Stage,
+    /// The answers that have begun, and those of them that have come to their end, a bit for each.
+    begun: u128,
+    ended: u128,
+    /// The vendor's stream ended, or was no longer readable, before its answers did.
+    is_broken: bool,
     /// For thinking that is held.
     room: usize,
     unreadable: u64,
@@ -49,7 +54,7 @@ struct Events {
 enum Stage {
     /// It goes on.
     Open,
-    /// An answer was finished, or the vendor said what went wrong: it may end here.
+    /// All answers were finished, or the vendor said what went wrong: it may end here.
     Settled,
     /// The end marker has been written, and nothing may follow.
     Done,
@@ -82,6 +87,9 @@ impl ChatStream {
             choices: Vec::new(),
             envelope: None,
             stage: Stage::Open,
+            begun: 0,
+            ended: 0,
+            is_broken: false,
             room: MAX_HELD,
             unreadable: 0,
         };
@@ -110,6 +118,11 @@ impl ChatStream {
             self.decoder.finish(&mut take);
             self.events.end(out);
         }
+    }
+
+    /// Whether the vendor's stream was not complete.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.events.is_broken
     }
 
     /// How many events were left out because they could not be read.
@@ -175,7 +188,7 @@ impl Events {
         out: &mut Outlet<'_>,
     ) {
         if error_of(chunk).is_some() {
-            self.stage = Stage::Settled;
+            (self.stage, self.ended) = (Stage::Settled, u128::MAX);
             return out.vendor_error(event, data, chunk);
         }
         let mut patch = Patch::new(data);
@@ -185,9 +198,7 @@ impl Events {
         let mut is_empty = !choices.is_empty() && chunk.get("usage").is_none_or(is_blank);
         for choice in choices.iter().filter_map(|choice| choice.object()) {
             let finishes = choice.get("finish_reason").is_some_and(|reason| !is_blank(reason));
-            if finishes {
-                self.stage = Stage::Settled;
-            }
+            self.follow(index(&choice), finishes);
             if self.answers.edits_text() {
                 self.envelope.get_or_insert_with(|| Envelope::of(chunk));
                 let hides = self.choice(&choice, finishes, &mut patch);
@@ -204,6 +215,19 @@ impl Events {
             return;
         }
         out.chunk(event, chunk, patch);
+    }
+
+    /// One answer goes on, or comes to its end. Those that no bit stands for are not waited for.
+    fn follow(&mut self, index: u64, finishes: bool) {
+        let bit = u32::try_from(index).ok().and_then(|index| 1_u128.checked_shl(index)).unwrap_or(0);
+        self.begun |= bit;
+        if finishes {
+            self.ended |= bit;
+        }
+        let is_waited_for = self.begun & !self.ended != 0;
+        if finishes || is_waited_for {
+            self.stage = if is_waited_for { Stage::Open } else { Stage::Settled };
+        }
     }
 
     /// Edits what one choice says. Says whether nothing of it is left.
@@ -293,7 +317,7 @@ impl Events {
 
     fn fail(&mut self, code: &str, message: &str, out: &mut Outlet<'_>) {
         out.fail(code, message);
-        self.stage = Stage::Done;
+        (self.stage, self.is_broken) = (Stage::Done, true);
     }
 }
 

@@ -54,6 +54,20 @@ pub(super) fn endpoint(
     })
 }
 
+/// The host that a setting names, with a port or without; a scheme before it says nothing. `None`: it names none.
+pub(crate) fn host(text: &str, key: &str, node: &Node<'_>) -> Result<Option<String>, ConfigError> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    match CustomUrl::parse(text).filter(|url| url.path.is_empty() && url.query.is_empty()) {
+        Some(url) => Ok(Some(url.authority)),
+        None => {
+            let place = node.get(key);
+            Err(place.as_ref().unwrap_or(node).error("expected a host, with a port or without"))
+        }
+    }
+}
+
 /// APIs under another base than `/v1`.
 pub(super) fn rebased(base: &str, apis: &[(Api, &str)]) -> Vec<(Api, String)> {
     let base = normal(base);

@@ -4,7 +4,7 @@ use common::config::{ConfigError, Node, Section};
 use common::json::{Object, Patch};
 use common::llm::api::Api;
 
-use super::{Endpoint, Profile, Provider};
+use super::{Endpoint, Profile, Provider, custom_url};
 
 pub(super) static PROFILE: Profile = Profile {
     settings: super::own::<Doubao>(),
@@ -32,8 +32,8 @@ impl Provider for Doubao {
         &PROFILE
     }
 
-    fn endpoint(&self, _: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
-        Ok(PROFILE.endpoint().at(&self.doubao_domain))
+    fn endpoint(&self, node: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
+        Ok(PROFILE.endpoint().at(custom_url::host(&self.doubao_domain, "doubaoDomain", node)?))
     }
 
     /// Responses know less than OpenAI's, and images have a watermark unless they are asked not to:

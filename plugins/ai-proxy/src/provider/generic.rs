@@ -3,7 +3,7 @@
 use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
 
-use super::{Endpoint, Keyless, Others, Profile, Provider};
+use super::{Endpoint, Keyless, Others, Profile, Provider, custom_url};
 
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::AsSent,
@@ -26,9 +26,8 @@ impl Provider for Generic {
         &PROFILE
     }
 
-    fn endpoint(&self, _: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
-        let authority = Some(self.generic_host.clone()).filter(|host| !host.is_empty());
-        Ok(Endpoint { authority, ..PROFILE.endpoint() })
+    fn endpoint(&self, node: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
+        Ok(PROFILE.endpoint().at(custom_url::host(&self.generic_host, "genericHost", node)?))
     }
 
     fn edits(&self, _: Api) -> bool {

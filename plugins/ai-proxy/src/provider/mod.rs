@@ -20,7 +20,7 @@ mod baidu;
 mod claude;
 mod cloudflare;
 mod coze;
-mod custom_url;
+pub(crate) mod custom_url;
 mod deepseek;
 mod doubao;
 mod fireworks;

@@ -3,7 +3,7 @@
 use common::config::{ConfigError, Node, Section};
 use common::llm::api::Api;
 
-use super::{Endpoint, Keyless, Others, Profile, Provider};
+use super::{Endpoint, Keyless, Others, Profile, Provider, custom_url};
 
 pub(super) static PROFILE: Profile = Profile {
     keyless: Keyless::AsSent,
@@ -37,13 +37,12 @@ impl Provider for Ollama {
     }
 
     fn endpoint(&self, node: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
-        if self.ollama_server_host.is_empty() {
+        let Some(host) = custom_url::host(&self.ollama_server_host, "ollamaServerHost", node)? else {
             return Err(node.error("missing ollamaServerHost in provider config"));
-        }
+        };
         if self.ollama_server_port == 0 {
             return Err(node.error("missing ollamaServerPort in provider config"));
         }
-        let authority = format!("{}:{}", self.ollama_server_host, self.ollama_server_port);
-        Ok(Endpoint { authority: Some(authority), ..PROFILE.endpoint() })
+        Ok(PROFILE.endpoint().at(Some(format!("{host}:{}", self.ollama_server_port))))
     }
 }

@@ -54,10 +54,6 @@ impl Provider for Vllm {
                 section,
             );
         }
-        let mut endpoint = PROFILE.endpoint();
-        if !self.vllm_server_host.is_empty() {
-            endpoint.authority = Some(self.vllm_server_host.clone());
-        }
-        Ok(endpoint)
+        Ok(PROFILE.endpoint().at(custom_url::host(&self.vllm_server_host, "vllmServerHost", node)?))
     }
 }

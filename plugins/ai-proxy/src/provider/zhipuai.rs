@@ -4,7 +4,7 @@ use common::config::{ConfigError, Node, Section};
 use common::json::{Object, Patch};
 use common::llm::api::Api;
 
-use super::{Endpoint, Profile, Provider};
+use super::{Endpoint, Profile, Provider, custom_url};
 use translate::{Manner, Thinking};
 
 pub(super) static PROFILE: Profile = Profile {
@@ -37,8 +37,8 @@ impl Provider for ZhipuAi {
         &PROFILE
     }
 
-    fn endpoint(&self, _: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
-        let mut endpoint = PROFILE.endpoint().at(&self.zhipu_domain);
+    fn endpoint(&self, node: &Node<'_>, _: &mut Section<'_>) -> Result<Endpoint, ConfigError> {
+        let mut endpoint = PROFILE.endpoint().at(custom_url::host(&self.zhipu_domain, "zhipuDomain", node)?);
         for (api, path) in &mut endpoint.apis {
             if *api == Api::ChatCompletions && self.zhipu_code_plan_mode {
                 CODE_PLAN.clone_into(path);
