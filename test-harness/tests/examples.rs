@@ -113,6 +113,31 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// What the README says of paths.
+#[test]
+fn the_filter_of_the_readme_lets_some_paths_pass_and_no_other() {
+    let Some(binary) = provide_or_skip("the README's filter for paths") else { return };
+    let root = workspace_root();
+    let readme = fs::read_to_string(root.join("README.md")).expect("the file");
+    let filters = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let filters = parse_yaml(filters.expect("a filter")).expect("YAML").remove(0);
+    let mut config = documents(&root.join("envoy/gateway.yaml")).remove(0);
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+    let plugins = config.pointer_mut(manager).expect("filters");
+    *plugins = [list(&filters), list(plugins)].concat().into();
+    let vendor = Vendor::start(vendor::Options { key: key_of("openai"), ..Default::default() });
+    let render = Render::from_value(config).built_wasm();
+    let render = render.cluster_endpoint("openai", vendor.addr(), Transport::Plain);
+    let envoy = Envoy::start(&binary, render, options()).expect("Envoy starts");
+    let status = |request: &Request| send(envoy.addr(""), request).expect("an answer").status;
+    let chat = json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "Hello" }] });
+    assert_eq!(status(&Request::post_json("/v1/chat/completions?a=b", &chat)), 200);
+    for path in ["/v1/files", "/v1/fine_tuning/jobs", "/x/v1/chat/completions", "/"] {
+        assert_eq!(status(&Request::post_json(path, &chat)), 403, "{path}");
+    }
+    assert_eq!(vendor.take().len(), 1);
+}
+
 /// Examples explain configs that stand among those to deploy.
 #[test]
 fn examples_show_the_shipped_configs() {
