@@ -392,7 +392,12 @@ fn vendors_that_the_readme_calls_missing_are_refused_by_name() {
     for kind in missing {
         let config = json!({ "provider": { "type": kind, "apiTokens": ["k"] } }).to_string();
         let error = common::testkit::load_errors::<ai_proxy::AiProxy>(&config).expect_err(kind);
-        assert!(error.contains(&format!("unknown provider type: {kind}")), "{error}");
+        let said = format!("unknown provider type: {kind}");
+        assert!(error.contains(&said), "{error}");
+        let others = json!([{ "id": "a", "type": "openai" }, { "id": "b", "type": kind }]);
+        let config = json!({ "activeProviderId": "a", "providers": others }).to_string();
+        let warnings = common::testkit::load_errors::<ai_proxy::AiProxy>(&config).expect("it loads");
+        assert!(matches!(warnings.as_slice(), [one] if one.contains(&said)), "{warnings:?}");
     }
 }
 
