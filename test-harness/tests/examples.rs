@@ -206,8 +206,10 @@ fn istio_fails_over_as_plain_envoy_does() {
 
 /// The documents of a YAML file.
 fn documents(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    parse_yaml(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let text = fs::read_to_string(path).expect("a file that can be read");
+    let documents = parse_yaml(&text);
+    assert!(documents.is_ok(), "{}: {documents:?}", path.display());
+    documents.unwrap_or_default()
 }
 
 /// What of a document is in an object, wherever in it that is.
@@ -323,7 +325,7 @@ fn plugins(documents: &[Value]) -> BTreeMap<String, (Value, Value)> {
     collect(documents, |object| {
         let config = object["configuration"]["value"].as_str()?;
         let name = object["name"].as_str().expect("a name").to_owned();
-        let config = serde_json::from_str(config).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let config = serde_json::from_str(config).expect("a configuration in JSON");
         Some((name, (config, object["vm_config"]["environment_variables"]["host_env_keys"].clone())))
     })
     .into_iter()
@@ -338,10 +340,11 @@ fn istio_resources_configure_the_plugins_as_plain_envoy_does_and_their_gateway_h
         assert_eq!(of_istio, plugins(&read("envoy.yaml")), "{}", folder.display());
         let values = &read("values.yaml")[0];
         assert_eq!(values["service"]["type"], "ClusterIP", "{}", folder.display());
-        let wanted: BTreeSet<String> = of_istio.values().flat_map(|(_, keys)| list(keys)).map(text).collect();
+        let wanted: BTreeSet<String> =
+            of_istio.values().flat_map(|(_, keys)| list(keys)).map(|key| text(&key)).collect();
         let given = list(&values["envVarFrom"]).into_iter().map(|variable| {
             assert!(variable["valueFrom"]["secretKeyRef"].is_object(), "{variable}");
-            text(variable["name"].clone())
+            text(&variable["name"])
         });
         assert_eq!(given.collect::<BTreeSet<String>>(), wanted, "{}", folder.display());
         // What is a file there is mounted there.
@@ -355,7 +358,7 @@ fn istio_resources_configure_the_plugins_as_plain_envoy_does_and_their_gateway_h
     }
 }
 
-fn text(value: Value) -> String {
+fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
