@@ -17,6 +17,11 @@ const COMMANDS: &[Command] = &[
         does: "build every plugin and print sizes against budgets",
         run: toolchain::run,
     },
+    Command {
+        name: "images",
+        does: "write every plugin as an OCI image to push",
+        run: toolchain::image::run,
+    },
     Command { name: "demo", does: "run the shipped gateway with a built-in vendor", run: demo::run },
     Command { name: "bench", does: "measure what the plugins cost", run: bench::run },
     Command { name: "play", does: "play scenario files, all of them if none is named", run: scenario::run },

@@ -2,11 +2,13 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "in a test, a panic is the verdict")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
 use serde_json::{Value, json};
 use test_harness::client::{Request, send};
+use test_harness::envoy::render::parse_yaml;
 use test_harness::envoy::{Envoy, Options, Render, Transport, provide_or_skip};
 use test_harness::upstream::{Answer, Script, Upstream};
 use test_harness::workspace_root;
@@ -77,6 +79,28 @@ fn traffic() -> Script {
     Script::new().next(Answer::sse(&events)).next(Answer::json(429, &error)).otherwise(Answer::sse(&events))
 }
 
+/// The config with a stand-in for the filter that says who a consumer is, and would not take out who else is named.
+fn with_authentication(config: &Path) -> Value {
+    let text = std::fs::read_to_string(config).expect("the config");
+    let mut config = parse_yaml(&text).expect("YAML").remove(0);
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let filters = config.pointer_mut(manager).expect("a manager")["http_filters"].as_array_mut();
+    filters.expect("filters").insert(
+        0,
+        json!({
+            "name": "envoy.filters.http.header_mutation",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+                "mutations": { "request_mutations": [{ "append": {
+                    "header": { "key": "x-consumer", "value": "team.a" },
+                    "append_action": "APPEND_IF_EXISTS_OR_ADD",
+                } }] },
+            },
+        }),
+    );
+    config
+}
+
 #[test]
 fn every_metric_and_label_of_the_dashboard_is_in_a_scrape_of_the_gateway() {
     let Some(binary) = provide_or_skip("the dashboard") else { return };
@@ -85,8 +109,7 @@ fn every_metric_and_label_of_the_dashboard_is_in_a_scrape_of_the_gateway() {
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
     let upstream = Upstream::start();
     upstream.script(traffic());
-    let render = Render::from_file(folder.join("envoy.yaml"))
-        .expect("the file")
+    let render = Render::from_value(with_authentication(&folder.join("envoy.yaml")))
         .built_wasm()
         .set("/stats_flush_interval", json!("0.1s"))
         .cluster_endpoint("openai", upstream.addr(), Transport::Plain);
@@ -95,7 +118,7 @@ fn every_metric_and_label_of_the_dashboard_is_in_a_scrape_of_the_gateway() {
         Envoy::start(&binary, render, Options { variables, ..Options::default() }).expect("Envoy starts");
     let chat =
         json!({ "model": "gpt-4.1", "stream": true, "messages": [{ "role": "user", "content": "q" }] });
-    let request = Request::post_json("/v1/chat/completions", &chat).header("x-consumer", "team.a");
+    let request = Request::post_json("/v1/chat/completions", &chat).header("x-consumer", "somebody.else");
     for status in [200, 429, 200] {
         assert_eq!(send(envoy.addr(""), &request).expect("an answer").status, status);
     }

@@ -98,7 +98,7 @@ impl Render {
 
     /// Listeners and the admin interface move to ports that the system picks, on the loopback.
     ///
-    /// A shipped file listens on every interface, on a well-known port. Two Envoys on one port would
+    /// A file that people deploy listens on a well-known port, and may do so on every interface. Two Envoys on one port would
     /// share it silently, since Envoy sets `SO_REUSEPORT`.
     fn keep_to_loopback(&mut self) {
         for listener in self.listeners() {

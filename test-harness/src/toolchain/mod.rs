@@ -10,6 +10,7 @@ use serde_json::Value;
 
 pub mod choose;
 mod entry_points;
+pub mod image;
 mod symbols;
 
 use crate::{lock, target_folder, workspace_root};
