@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_harness::client::{Request, Response, send};
-use test_harness::envoy::{Envoy, EnvoyBinary, Options, Render, Transport, provide_or_skip};
+use test_harness::envoy::{Envoy, EnvoyBinary, Options, Release, Render, Transport, provide_or_skip};
 use test_harness::upstream::{Answer, ContentLength, Recorded, Script, Then, Upstream};
 use test_harness::workspace_root;
 
@@ -262,6 +262,16 @@ impl Layout {
             Self::Composite => "envoy/failover-composite.yaml",
         }
     }
+
+    /// Whether this Envoy has all of it.
+    fn has_or_skip(self, binary: &EnvoyBinary) -> bool {
+        match self {
+            Self::Priorities => true,
+            Self::Composite => {
+                binary.has_or_skip(Release::v1(37), "the composite cluster", "failover among clusters")
+            }
+        }
+    }
 }
 
 struct Gateway {
@@ -383,7 +393,9 @@ fn check_request(request: &Recorded, id: &str, kind: &str) {
 }
 
 fn play(layout: Layout, kinds: [&str; 2]) {
-    let Some(binary) = provide_or_skip("failover") else { return };
+    let Some(binary) = provide_or_skip("failover").filter(|binary| layout.has_or_skip(binary)) else {
+        return;
+    };
     for wrong in WRONGS {
         let gateway = Gateway::start(&binary, layout, kinds, wrong == Wrong::Refused);
         gateway.first.script(fault(wrong));

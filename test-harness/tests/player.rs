@@ -15,7 +15,7 @@ fn failures(text: &str) -> Option<Vec<String>> {
     match play_text(text).cases.remove(0).outcome {
         Outcome::Failed(failures) => Some(failures),
         Outcome::Skipped => None,
-        Outcome::Passed => panic!("the player found nothing wrong with: {text}"),
+        other => panic!("the player found nothing wrong with: {text}: {other:?}"),
     }
 }
 
@@ -126,8 +126,19 @@ fn an_envoy_that_does_not_start_fails_every_case_with_its_log() {
         match case.outcome {
             Outcome::Failed(told) => assert!(told[0].contains("Envoy ended with"), "{told:?}"),
             Outcome::Skipped => return,
-            Outcome::Passed => panic!("`{}` cannot have passed", case.name),
+            other => panic!("`{}` cannot have come to this: {other:?}", case.name),
         }
+    }
+}
+
+#[test]
+fn a_file_that_needs_a_later_envoy_is_skipped_with_the_reason() {
+    let text = "{ about: x, plugin: noop, needs: { envoy: '9.1', for: wings }, \
+        cases: [{ name: a, client: { path: / }, client_sees: { status: 201 } }] }";
+    match play_text(text).cases.remove(0).outcome {
+        Outcome::Lacking(what) => assert!(what.ends_with("lacks what came with 9.1: wings"), "{what}"),
+        Outcome::Skipped => {}
+        other => panic!("{other:?}"),
     }
 }
 

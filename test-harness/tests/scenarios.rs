@@ -65,6 +65,7 @@ fn trial(name: String, verdicts: &Arc<Verdicts>) -> Trial {
     Trial::ignorable_test(name.clone(), move || match verdicts.wait_for(&name) {
         Outcome::Passed => Ok(Completion::Completed),
         Outcome::Skipped => Ok(Completion::ignored_with("SKIPPED: no Envoy")),
+        Outcome::Lacking(what) => Ok(Completion::ignored_with(format!("SKIPPED: {what}"))),
         Outcome::Failed(failures) => Err(Failed::from(failures.join("\n"))),
     })
 }

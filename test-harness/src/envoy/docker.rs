@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::process::{Options, StartError, arguments, spawn};
-use super::provision::{EnvoyBinary, TESTED_VERSION};
+use super::provision::{EnvoyBinary, TESTED_VERSION, chosen_version};
 use super::render::Render;
 use super::run_folder::RunFolder;
 use crate::{target_folder, workspace_root};
@@ -33,7 +33,10 @@ pub fn docker_is_wanted() -> bool {
 /// The image that a container is made of.
 pub fn docker_image() -> String {
     let named = std::env::var(IMAGE_VARIABLE).ok().filter(|image| !image.is_empty());
-    named.unwrap_or_else(|| format!("envoyproxy/envoy:v{TESTED_VERSION}"))
+    named.unwrap_or_else(|| {
+        let version = chosen_version().ok().flatten();
+        format!("envoyproxy/envoy:v{}", version.as_deref().unwrap_or(TESTED_VERSION))
+    })
 }
 
 /// Why no container can be started here; `None` if one can.

@@ -15,7 +15,7 @@ pub use docker::{
 };
 pub(crate) use process::spawn;
 pub use process::{Envoy, Options, StartError, validate};
-pub use provision::{EnvoyBinary, Unavailable, provide, provide_or_skip};
+pub use provision::{EnvoyBinary, Release, Unavailable, provide, provide_or_skip};
 pub use render::{Render, RenderError, Transport};
 
 /// `harness envoy`: says which Envoy is used.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::case::{Case, Http};
 use super::size::Size;
 use super::{Texts, Wrong, given};
+use crate::envoy::Release;
 use crate::workspace_root;
 
 /// Why a scenario file is none.
@@ -44,6 +45,7 @@ pub enum FileError {
 #[derive(Debug, Clone)]
 pub struct Scenario {
     pub(super) path: PathBuf,
+    pub(super) needs: Option<Needs>,
     pub(super) chain: Vec<Plugin>,
     pub(super) envoy: Knobs,
     pub(super) start_log_includes: Texts,
@@ -56,6 +58,8 @@ pub struct Scenario {
 struct Document {
     #[serde(rename = "about")]
     _about: String,
+    #[serde(default)]
+    needs: Option<Needs>,
     #[serde(default)]
     plugin: Option<String>,
     #[serde(default)]
@@ -93,6 +97,17 @@ struct RefusalEntry {
     #[serde(default, deserialize_with = "given")]
     config: Option<Value>,
     log_includes: Texts,
+}
+
+/// What older Envoys lack.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Needs {
+    /// The release that it came with.
+    pub(super) envoy: Release,
+    /// What it is, for the reader of a test that is skipped.
+    #[serde(rename = "for")]
+    pub(super) what: String,
 }
 
 /// A plugin of the chain.
@@ -211,6 +226,7 @@ impl Document {
         }
         let scenario = Scenario {
             path: path.to_path_buf(),
+            needs: self.needs,
             chain,
             envoy: self.envoy,
             start_log_includes: self.start_log_includes,
@@ -315,6 +331,15 @@ mod tests {
             &format!("{{ about: x, {chain}, config: {{}}, cases: [{CASE}] }}"),
             &["each entry has its own config"],
         );
+    }
+
+    #[test]
+    fn what_older_envoys_lack_has_a_release_and_a_name() {
+        let needing = |needs: &str| format!("{{ about: x, needs: {needs}, cases: [{CASE}] }}");
+        let scenario = parse(&needing("{ envoy: '1.37', for: tags }")).unwrap();
+        assert_eq!(scenario.needs, Some(Needs { envoy: Release::v1(37), what: "tags".to_owned() }));
+        check_error(&needing("{ envoy: new, for: tags }"), &["`new` is no release of Envoy"]);
+        check_error(&needing("{ envoy: '1.37' }"), &["missing field `for`"]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub enum Outcome {
     Failed(Vec<String>),
     /// There is no Envoy to play it on.
     Skipped,
+    /// The Envoy that there is lacks what the scenario needs; this says what.
+    Lacking(String),
 }
 
 impl fmt::Display for Report {
@@ -50,6 +52,7 @@ impl fmt::Display for Report {
             match &case.outcome {
                 Outcome::Passed => writeln!(out, "  ok       {}", case.name)?,
                 Outcome::Skipped => writeln!(out, "  SKIPPED  {}", case.name)?,
+                Outcome::Lacking(what) => writeln!(out, "  SKIPPED  {} ({what})", case.name)?,
                 Outcome::Failed(failures) => {
                     writeln!(out, "  FAILED   {}", case.name)?;
                     for line in failures.iter().flat_map(|failure| failure.lines()) {
@@ -66,11 +69,19 @@ impl fmt::Display for Report {
 pub fn play(scenario: &Scenario, selects: &dyn Fn(&str) -> bool) -> Report {
     let started = Instant::now();
     let mut cases = Vec::new();
-    let Some(binary) = envoy::provide_or_skip(&scenario.name()) else {
+    let unplayed = |outcome: Outcome| {
         let names = scenario.case_names().into_iter().filter(|name| selects(name));
-        let cases = names.map(|name| CaseReport { name, outcome: Outcome::Skipped }).collect();
-        return Report { name: scenario.name(), cases, took: started.elapsed() };
+        let cases = names.map(|name| CaseReport { name, outcome: outcome.clone() }).collect();
+        Report { name: scenario.name(), cases, took: started.elapsed() }
     };
+    let Some(binary) = envoy::provide_or_skip(&scenario.name()) else {
+        return unplayed(Outcome::Skipped);
+    };
+    if let Some(needs) = &scenario.needs
+        && !binary.has_or_skip(needs.envoy, &needs.what, &scenario.name())
+    {
+        return unplayed(Outcome::Lacking(binary.lack(needs.envoy, &needs.what)));
+    }
     let stage = Stage::new(scenario, binary);
     for refusal in scenario.refused.iter().filter(|refusal| selects(&refusal.name)) {
         cases.push(CaseReport { name: refusal.name.clone(), outcome: outcome(stage.play_refusal(refusal)) });
