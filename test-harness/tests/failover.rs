@@ -39,9 +39,11 @@ enum Wrong {
     ErrorEvent,
     /// A stream ends before its first word.
     Empty,
+    /// It ends where it begins.
+    Bare,
 }
 
-const WRONGS: [Wrong; 8] = [
+const WRONGS: [Wrong; 9] = [
     Wrong::Status(429),
     Wrong::Status(401),
     Wrong::Status(500),
@@ -50,7 +52,21 @@ const WRONGS: [Wrong; 8] = [
     Wrong::Silent,
     Wrong::ErrorEvent,
     Wrong::Empty,
+    Wrong::Bare,
 ];
+
+impl Wrong {
+    /// Only the body shows that it is a failure.
+    fn is_within(self) -> bool {
+        matches!(self, Self::ErrorEvent | Self::Empty | Self::Bare)
+    }
+
+    /// Whether Envoy tries again. [rule 16] Before 1.37 it cannot when the body has been seen. That it does from then on
+    /// proves as well that it tells its version.
+    fn is_retried(self, binary: &EnvoyBinary) -> bool {
+        !self.is_within() || binary.is_at_least(Release::v1(37))
+    }
+}
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +123,15 @@ impl Client {
             Self::Responses => &body["output"][0]["content"][0]["text"],
         };
         assert_eq!(said, WORD, "{text}");
+    }
+
+    /// The answer is an error of this client's own.
+    fn check_error(self, response: &Response) {
+        let text = response.text();
+        assert!(matches!(response.status, 502 | 529) && response.complete, "{} {text}", response.status);
+        let body = response.json();
+        assert!(body["error"]["message"].is_string(), "{text}");
+        assert_eq!(body["type"] == "error", self == Self::Messages, "{text}");
     }
 }
 
@@ -242,6 +267,11 @@ fn fault(wrong: Wrong) -> Script {
                 begun().chunk(format!("event: error\ndata: {error}\n\n"))
             }
             Wrong::Empty => begun(),
+            Wrong::Bare => {
+                let mut answer = begun().content_length(ContentLength::None);
+                answer.chunks.clear();
+                answer
+            }
         }
     })
 }
@@ -401,11 +431,16 @@ fn play(layout: Layout, kinds: [&str; 2]) {
         gateway.first.script(fault(wrong));
         for client in CLIENTS_OF_ALL_KINDS {
             for streams in [false, true] {
-                if !streams && matches!(wrong, Wrong::ErrorEvent | Wrong::Empty) {
+                if !streams && wrong.is_within() {
                     continue;
                 }
                 let what = format!("{kinds:?} {wrong:?} {client:?} streams: {streams}");
                 let response = gateway.ask(client, streams);
+                if !wrong.is_retried(&binary) {
+                    client.check_error(&response);
+                    assert_eq!((gateway.first.take().len(), gateway.second.take().len()), (1, 0), "{what}");
+                    continue;
+                }
                 if response.status != 200 {
                     panic!("{what}: {} {}\n{}", response.status, response.text(), gateway.envoy.log());
                 }

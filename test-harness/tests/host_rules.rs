@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_harness::client::{Request, Response, Version, send};
-use test_harness::envoy::{Envoy, Options, Render, StartError, Transport, provide_or_skip};
-use test_harness::upstream::{Answer, Recorded, Script, Then, Upstream};
+use test_harness::envoy::{Envoy, Options, Release, Render, StartError, Transport, provide_or_skip};
+use test_harness::upstream::{Answer, ContentLength, Recorded, Script, Then, Upstream};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/probe.yaml");
 const LIMIT: usize = 1 << 20;
@@ -53,8 +53,11 @@ impl Gateway {
 }
 
 fn render(probe: &Value, upstream: &Upstream, service: &Upstream) -> Render {
-    Render::from_file(CONFIG)
-        .expect("the fixture")
+    render_of(Render::from_file(CONFIG).expect("the fixture"), probe, upstream, service)
+}
+
+fn render_of(config: Render, probe: &Value, upstream: &Upstream, service: &Upstream) -> Render {
+    config
         .built_wasm()
         .wasm_config("probe", probe)
         .cluster_endpoint("upstream", upstream.addr(), Transport::Plain)
@@ -515,6 +518,71 @@ fn rule_15_a_bad_config_is_refused_with_one_line() {
     let lines: Vec<_> = log.lines().filter(|line| line.contains("probe: requestLimit: ")).collect();
     assert!(!lines.is_empty(), "{log}");
     assert!(!log.contains("panicked"), "{log}");
+}
+
+/// The probe stands in the chain of the cluster `upstream`, and Envoy tries again what fails.
+fn in_the_upstream_chain(probe: &Value, upstream: &Upstream, service: &Upstream) -> Render {
+    const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    const CHAIN: &str = "/static_resources/clusters/0/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/http_filters";
+    let config = Render::from_file(CONFIG).expect("the fixture").finish().expect("it renders");
+    let filters = &config.pointer(MANAGER).expect("the manager")["http_filters"];
+    let codec = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
+    let codec = json!({ "name": "codec", "typed_config": { "@type": codec } });
+    render_of(
+        Render::from_value(config.clone()).set(CHAIN, json!([filters[0], codec])),
+        probe,
+        upstream,
+        service,
+    )
+    .set(&format!("{MANAGER}/http_filters"), json!([filters[1]]))
+    .set(
+        &format!("{MANAGER}/route_config/virtual_hosts/0/routes/0/route/retry_policy"),
+        json!({ "retry_on": "5xx", "num_retries": 1 }),
+    )
+}
+
+#[test]
+fn rule_16_what_is_tried_again_has_not_waited_for_its_body_before_1_37() {
+    let Some(binary) = provide_or_skip("rule_16") else { return };
+    let can_wait = binary.is_at_least(Release::v1(37));
+    let body = json!({ "text": "new", "times": 1 });
+    let whole = json!({ "response": "whole", "responseLimit": 500, "inPlace": true, "responseBody": body });
+    let opens = json!({ "response": "opening", "responseLimit": 500, "responseUntil": "b", "inPlace": true });
+    let failed = || Answer::new(503).chunk("fa").chunk(("iled", Duration::from_millis(20)));
+    let begun = || Answer::new(200).chunk("a").chunk(("!", Duration::from_millis(20)));
+    let long = |status| Answer::new(status).body("x".repeat(501));
+    for (probe, answer, is_retried, said) in [
+        // The head of a failure leaves first, where it has to.
+        (&whole, failed(), true, "new"),
+        (&whole, failed().trailer("x-end", "1"), true, "new"),
+        (&whole, Answer::new(503).body(""), true, ""),
+        // So does that of a failure of our own making, with nothing of the body seen.
+        (&whole, long(503), true, "response_too_large"),
+        // What a body shows is too late.
+        (&opens, begun(), can_wait, "bad_opening"),
+        (&whole, long(200).content_length(ContentLength::None), can_wait, "response_too_large"),
+    ] {
+        let (upstream, service) = (Upstream::start(), Upstream::start());
+        let render = in_the_upstream_chain(probe, &upstream, &service);
+        let envoy = Envoy::start(&binary, render, Options::default()).expect("Envoy starts");
+        let gateway = Gateway { envoy, upstream, service };
+        let fine = Answer::new(200).body("b");
+        let expected = if probe == &whole { "new" } else { "B" };
+        for attempts in [1, 2] {
+            let script = (0..attempts).fold(Script::new(), |script, _| script.next(answer.clone()));
+            gateway.upstream.script(script.otherwise(fine.clone()));
+            let response = gateway.send(&post("something"));
+            let tried = gateway.upstream.take().len();
+            if is_retried && attempts == 1 {
+                assert_eq!((response.status, response.text().as_str(), tried), (200, expected, 2), "{said}");
+            } else {
+                assert!(response.status >= 500 && response.complete, "{} {said}", response.status);
+                assert!(response.text().contains(said), "{} {said}", response.text());
+                assert_eq!(tried, if is_retried { 2 } else { 1 }, "{said}");
+            }
+        }
+        gateway.assert_alive();
+    }
 }
 
 #[test]

@@ -153,7 +153,9 @@ pub trait Filter: Sized + 'static {
     }
 
     /// Whether what takes the place of a response is written over it, rather than replied in its stead. In a
-    /// cluster's upstream chain only the first leaves it to Envoy to try another endpoint.
+    /// cluster's upstream chain only the first leaves it to Envoy to try another endpoint. Before Envoy 1.37 nothing that
+    /// has waited for its body can be tried again: there the head of a failure leaves before a body that is read whole,
+    /// failures are neither opened nor held for a call, and what a body shows to be a failure is replied. [rule 16]
     fn replies_in_place(&self) -> bool {
         false
     }
@@ -273,7 +275,7 @@ pub enum Opening {
 pub enum ResponseBody {
     /// It passes unread; the head leaves at once, with its edits.
     Pass,
-    /// All of it, up to this many bytes; the head waits. More is a 502.
+    /// All of it, up to this many bytes; the head waits, but see [`Filter::replies_in_place`]. More is a 502.
     Whole {
         /// Bytes; it must not exceed Envoy's own buffer limit.
         limit: usize,

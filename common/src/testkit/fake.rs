@@ -60,7 +60,7 @@ impl Default for FakeEnvoy {
             now: Rc::new(Cell::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))),
             monotonic: Rc::default(),
             random: Cell::default(),
-            properties: RefCell::default(),
+            properties: RefCell::new(version(1, 40)),
             shared: Rc::default(),
             log: RefCell::default(),
             metrics: Rc::default(),
@@ -76,6 +76,17 @@ impl Default for FakeEnvoy {
             resumed: Cell::default(),
         }
     }
+}
+
+/// The properties that tell the version of an Envoy.
+fn version(major: u64, minor: u64) -> BTreeMap<String, Vec<u8>> {
+    [("major", major), ("minor", minor)]
+        .into_iter()
+        .map(|(name, number)| {
+            let path = format!("xds.node.user_agent_build_version.version.{name}_number");
+            (path, number.to_le_bytes().to_vec())
+        })
+        .collect()
 }
 
 impl FakeEnvoy {

@@ -10,6 +10,9 @@ use crate::filter::root::Root;
 use crate::filter::{Callout, Filter, LogLevel};
 use crate::http::LocalReply;
 
+/// Where an Envoy tells of which release it is.
+const MINOR: &str = "xds.node.user_agent_build_version.version.minor_number";
+
 /// What both peers do. Start from [`Script::post`] or [`Script::request`] and chain.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
@@ -152,6 +155,12 @@ impl Script {
     pub fn property(mut self, path: &str, value: impl AsRef<[u8]>) -> Self {
         self.properties.push((path.into(), value.as_ref().to_vec()));
         self
+    }
+
+    /// An Envoy of the release 1.`minor`, rather than of the newest.
+    #[must_use]
+    pub fn on_release(self, minor: u64) -> Self {
+        self.property(MINOR, minor.to_le_bytes())
     }
 
     /// When the pieces of the response come, its end among them, in milliseconds from the beginning.
@@ -443,6 +452,9 @@ impl<F: Filter> Player<F> {
             }
             waiting = std::mem::take(&mut self.envoy.bodies.borrow_mut()[way]);
             if !paused {
+                if held && way == 1 {
+                    self.assert_may_wait();
+                }
                 held = false;
                 sent.push(std::mem::take(&mut waiting));
             }
@@ -455,10 +467,14 @@ impl<F: Filter> Player<F> {
                 0 => self.exchange.request_trailers(&self.envoy),
                 _ => self.exchange.response_trailers(&self.envoy),
             };
+            let was_held = held;
             held = self.settle(action == Action::Pause, way);
             if self.replied() {
                 self.own_reply();
                 return None;
+            }
+            if was_held && !held && way == 1 {
+                self.assert_may_wait();
             }
             sent.push(std::mem::take(&mut self.envoy.bodies.borrow_mut()[way]));
         }
@@ -509,6 +525,19 @@ impl<F: Filter> Player<F> {
         self.envoy.heads.borrow_mut()[1] = vec![(":status".into(), status.to_string().into_bytes())];
         assert_eq!(self.exchange.response_head(&self.envoy, false), Action::Continue, "own reply held");
         assert_eq!(self.exchange.response_body(&self.envoy, 1, true), Action::Continue, "own reply held");
+    }
+
+    /// A response leaves that was held until more than its head was there.
+    fn assert_may_wait(&self) {
+        let property = |path: &str| self.envoy.properties.borrow().get(path).cloned();
+        let minor = property(MINOR).unwrap_or_default();
+        let is_old = minor.try_into().is_ok_and(|minor| u64::from_le_bytes(minor) < 37);
+        if is_old && property("upstream.address").is_some() {
+            let head = self.envoy.heads.borrow();
+            let status = head[1].iter().find(|(name, _)| name == ":status");
+            let is_failure = status.is_none_or(|(_, status)| !status.starts_with(b"2"));
+            assert!(!is_failure, "rule 16: Envoy may try again because of a failure that was held");
+        }
     }
 
     fn seen(&self, way: usize, chunks: &[Vec<u8>]) -> Option<Seen> {

@@ -61,6 +61,11 @@ impl Attempt {
         Some(Self { provider, spent, id })
     }
 
+    /// The first attempt of a request whose head does not tell that it is one.
+    pub(crate) fn unmarked(env: &dyn Env) -> Option<Self> {
+        is_upstream(env).then_some(Self { provider: None, spent: None, id: None })
+    }
+
     /// Lets the next attempt begin as this one did, if it failed, and counts this one.
     pub(crate) fn end(&self, cx: &StreamCx<'_>, how: End) {
         let outcome = match cx.response.get_str(":status").and_then(|status| status.parse().ok()) {

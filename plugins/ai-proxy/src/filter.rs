@@ -206,13 +206,11 @@ impl Filter for AiProxy {
             return answer::edit(active.answers, &body);
         };
         let status = cx.status();
-        let flow = if is_success(status) {
-            answer::translate(active.answers, carried, pair.dialect(), &body)?
-        } else {
-            Flow::Send(vendor_error::body(pair.dialect(), status, &body))
-        };
-        cx.head.set("content-type", "application/json");
-        Ok(flow)
+        match is_success(status) {
+            true => answer::translate(active.answers, carried, pair.dialect(), &body),
+            false if cx.has_body => Ok(Flow::Send(vendor_error::body(pair.dialect(), status, &body))),
+            false => Ok(Flow::Reply(answer::wordless(pair, cx))),
+        }
     }
 
     fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
@@ -291,6 +289,8 @@ impl AiProxy {
         }
         let asked = request.api;
         let pair = active.carries(asked).filter(|_| has_body_of(cx.head));
+        // Whose answers are held has to know the chain it is in, though nothing else tells.
+        let attempt = attempt.or_else(|| pair.and_then(|_| Attempt::unmarked(cx.env)));
         request.carry(pair);
         let way = request.way(&active);
         if way == Way::Refused {
@@ -379,7 +379,12 @@ impl AiProxy {
             _ if !self.reads_answer => Form::Unread,
             None => answers.form(is_vendors, cx),
             Some(pair) => match answers.translated(pair, self.active.passes_errors, is_vendors, limit, cx)? {
-                Translated::As(form) => form,
+                Translated::As(form) => {
+                    if form == Form::Whole {
+                        cx.head.set("content-type", "application/json");
+                    }
+                    form
+                }
                 Translated::Reply(reply) => return Ok(ResponseBody::Reply(reply)),
             },
         };

@@ -5,6 +5,7 @@ use crate::filter::env::{Body, Host, HostError, Map};
 use crate::filter::rewrite::read;
 use crate::filter::{CallAnswer, Callout, Filter, Flow, RequestCx, ResponseCx};
 use crate::http::{Fault, Head};
+
 impl<F: Filter> Exchange<F> {
     /// Goes on with the answer that has waited for this callback of the response's body.
     pub(super) fn resume_in_body(&mut self, host: &dyn Host) -> Action {

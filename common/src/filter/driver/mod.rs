@@ -88,6 +88,8 @@ pub struct Exchange<F: Filter> {
     waits: bool,
     /// The upstream's response has begun.
     responds: bool,
+    /// The head of the response has left, though its body is held.
+    led: bool,
     /// How much of a response that begins the filter has seen.
     opened: usize,
     /// Body of the answer that takes the place of the response; its head is `response` then.
@@ -182,6 +184,7 @@ impl<F: Filter> Exchange<F> {
             finished: false,
             waits: false,
             responds: false,
+            led: false,
             opened: 0,
             taken: None,
             replaced: None,
@@ -375,6 +378,7 @@ impl<F: Filter> Exchange<F> {
             Stage::ResponseOpening => self.opening(host, self.opened, true),
             Stage::Observing => self.observe_response(host, 0, true),
             Stage::Answered => self.resume_in_body(host),
+            Stage::Replacing if self.led => Action::Continue,
             Stage::Replacing => {
                 // No body came, and none can be written here.
                 let body = self.taken.take().unwrap_or_default();

@@ -33,6 +33,9 @@ impl<F: Filter> Exchange<F> {
             (true, _) if body.len() <= self.limit => self.write_replacement(host, &body),
             (false, false) => {
                 self.taken = Some(body);
+                if self.must_lead(host) {
+                    return self.lead(host, Stage::Replacing);
+                }
                 self.stage = Stage::Replacing;
                 Action::Pause
             }
@@ -42,6 +45,9 @@ impl<F: Filter> Exchange<F> {
     }
 
     pub(super) fn write_replacement(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        if self.led {
+            return self.write_behind(host, body);
+        }
         if !matches!(self.response.get(":status"), Some(b"204" | b"304")) {
             self.response.set("content-length", body.len().to_string());
         }
@@ -54,6 +60,15 @@ impl<F: Filter> Exchange<F> {
             }
             Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
         }
+    }
+
+    /// Puts this in the place of the body of a response whose head has left.
+    pub(super) fn write_behind(&mut self, host: &dyn Host, body: &[u8]) -> Action {
+        self.stage = Stage::Dropping;
+        if let Err(error) = host.replace_body(Body::Response, body) {
+            host.log(LogLevel::Error, format_args!("{}: a body is not written over: {error}", F::NAME));
+        }
+        Action::Continue
     }
 
     /// Answers with what took the place of the response.
@@ -96,14 +111,48 @@ impl<F: Filter> Exchange<F> {
         Action::Continue
     }
 
+    /// [rule 16] Whether the head of this response has to leave before its body: Envoy may try again because of it, and
+    /// would not survive that.
+    pub(super) fn must_lead(&self, host: &dyn Host) -> bool {
+        let is_failure = !matches!(self.response.get(":status"), Some([b'2', ..]));
+        is_failure
+            && !self.finished
+            && self.filter.as_ref().is_some_and(Filter::replies_in_place)
+            && !failures_can_wait(host)
+    }
+
+    /// [rule 16] Lets a head go whose body is yet to be read or written over. If Envoy tries again, nothing more comes.
+    pub(super) fn lead(&mut self, host: &dyn Host, next: Stage) -> Action {
+        // [rule 3] The length of the body is not known beforehand.
+        self.response.remove("content-length");
+        let sent = self.replaced.take().map(|mut sent| {
+            sent.replace_all(&self.response);
+            sent
+        });
+        let head = sent.as_deref().unwrap_or(&self.response);
+        match apply(host, Map::Response, Body::Response, head, None) {
+            Ok(()) => {
+                self.led = true;
+                self.stage = next;
+                Action::Continue
+            }
+            Err(error) => self.refuse(host, &Fault::internal(format!("response_not_writable:{error}"))),
+        }
+    }
+
     /// [rule 5] After a reply nothing is resumed: the stage says so for good.
     pub(super) fn reply(&mut self, host: &dyn Host, reply: &LocalReply) -> Action {
+        if F::SEES_RESPONSES && self.led {
+            return self.write_behind(host, &reply.body);
+        }
         let is_open =
             !matches!(self.stage, Stage::Streaming | Stage::Observing | Stage::Responded | Stage::Dropping);
         if F::SEES_RESPONSES
             && self.responds
             && is_open
             && self.filter.as_ref().is_some_and(Filter::replies_in_place)
+            // [rule 16] What has waited for its body may not become a failure any more.
+            && (self.stage == Stage::Requested || failures_can_wait(host))
         {
             return self.overwrite(host, reply);
         }
@@ -126,5 +175,19 @@ impl<F: Filter> Exchange<F> {
                 self.request.get_str(":path").and_then(|path| path.split('?').next()).unwrap_or("?"),
             ));
         }
+    }
+}
+
+/// [rule 16] Whether this Envoy survives that it tries again because of a head that was held, in a cluster's upstream
+/// chain, with what follows it. Before 1.37 its router gives the attempt up for the head, and dies of [the
+/// rest](https://github.com/envoyproxy/envoy/pull/41879). An Envoy that does not tell its version is not put to the test.
+fn failures_can_wait(host: &dyn Host) -> bool {
+    let number = |name| {
+        let value = host.property(&["xds", "node", "user_agent_build_version", "version", name])?;
+        value.try_into().ok().map(u64::from_le_bytes)
+    };
+    match (number("major_number"), number("minor_number")) {
+        (Some(1), Some(minor)) => minor >= 37,
+        (major, _) => major.is_some_and(|major| major > 1),
     }
 }

@@ -5,6 +5,7 @@ use crate::filter::env::{Body, Host, HostError, Map};
 use crate::filter::rewrite::{Broken, observe, read, rewrite};
 use crate::filter::{Filter, Growth, RequestCx, StreamCx};
 use crate::http::Fault;
+
 impl<F: Filter> Exchange<F> {
     pub(super) fn release_passing(&mut self, host: &dyn Host, passing: Passing) -> Action {
         let action = self.release_request(host, None);

@@ -54,6 +54,10 @@ impl<F: Filter> Exchange<F> {
                 self.response.remove("content-length");
                 self.stream(host)
             }
+            // [rule 16] It cannot wait for what is asked for.
+            Ok(ResponseBody::Opening { .. } | ResponseBody::Call { .. }) if self.must_lead(host) => {
+                self.release_response(host, None, Stage::Responded)
+            }
             Ok(ResponseBody::Opening { limit }) => {
                 self.limit = limit;
                 self.response.remove("content-length");
@@ -79,6 +83,7 @@ impl<F: Filter> Exchange<F> {
                     None if self.response.content_length().is_some_and(|length| length > limit as u64) => {
                         self.refuse(host, &self.response_too_large())
                     }
+                    None if self.must_lead(host) => self.lead(host, Stage::ResponseHeld),
                     None => {
                         self.stage = Stage::ResponseHeld;
                         Action::Pause
@@ -234,6 +239,10 @@ impl<F: Filter> Exchange<F> {
     }
 
     pub(super) fn release_response(&mut self, host: &dyn Host, body: Option<&[u8]>, next: Stage) -> Action {
+        if self.led {
+            self.stage = next;
+            return body.map_or(Action::Continue, |body| self.write_behind(host, body));
+        }
         if let Some(taken) = self.taken.take() {
             return self.replace(host, body.map_or(taken, <[u8]>::to_vec));
         }

@@ -85,12 +85,7 @@ impl Answers {
             if cx.has_body && !is_encoded && fits {
                 return Ok(Translated::As(Form::Whole));
             }
-            // Nothing can be read of it but the status.
-            let body = vendor_error::body(pair.dialect(), cx.status(), b"");
-            let mut reply = LocalReply::json(cx.status(), body, "unreadable_upstream_error");
-            let after = cx.head.get_str("retry-after").map(|after| ("retry-after", after.to_owned()));
-            reply.headers.extend(after);
-            return Ok(Translated::Reply(reply));
+            return Ok(Translated::Reply(wordless(pair, cx)));
         }
         if is_encoded {
             let message = "the upstream's answer is encoded, which it was not asked for";
@@ -104,6 +99,15 @@ impl Answers {
     fn edits_text(self) -> bool {
         self.promotes || !matches!(self.reasoning, Mode::Unset | Mode::Passthrough)
     }
+}
+
+/// A vendor's error of which nothing can be read but the status.
+pub(crate) fn wordless(pair: Pair, cx: &ResponseCx<'_>) -> LocalReply {
+    let body = vendor_error::body(pair.dialect(), cx.status(), b"");
+    let mut reply = LocalReply::json(cx.status(), body, "unreadable_upstream_error");
+    let after = cx.head.get_str("retry-after").map(|after| ("retry-after", after.to_owned()));
+    reply.headers.extend(after);
+    reply
 }
 
 /// How an answer that is to be translated is read.

@@ -692,3 +692,58 @@ fn what_takes_the_place_of_a_response_is_written_over_it_where_that_is_asked_for
     let client = run(replies, script).client.unwrap();
     assert_eq!((client.header(":status").as_deref(), client.text()), (Some("451"), String::new()));
 }
+
+#[test]
+fn before_1_37_what_has_waited_in_a_clusters_chain_becomes_no_failure_that_is_tried_again() {
+    let at = |minor: u64, config: &str, script: Script| {
+        run(config, script.on_release(minor).property("upstream.address", "10.0.0.1:443"))
+    };
+    let opens = r#"{"response":"opening","responseLimit":999,"responseUntil":"b","inPlace":true}"#;
+    let whole =
+        r#"{"response":"whole","responseLimit":300,"inPlace":true,"responseBody":{"text":"new","times":1}}"#;
+    let long = &*"0".repeat(200);
+    let answered = |status: u16, pieces: &[&str]| post("x").answered(status, &[], chunks(pieces));
+    for (config, pieces) in [(opens, &["a", "!"][..]), (whole, &[long, long][..])] {
+        let old = at(36, config, answered(200, pieces));
+        assert_eq!((old.replied().status, old.client), (502, None));
+        let new = at(37, config, answered(200, pieces)).client.unwrap();
+        assert_eq!(new.header(":status").as_deref(), Some("502"));
+        // One that does not tell its version.
+        let script =
+            answered(200, pieces).property("xds.node.user_agent_build_version.version.major_number", "");
+        assert_eq!(at(40, config, script).replied().status, 502);
+    }
+    assert_eq!(at(36, whole, answered(200, &["ol", "d"])).client.unwrap().text(), "new");
+    assert_eq!(at(36, opens, answered(503, &["a", "!"])).client.unwrap().text(), "a!", "it passes");
+}
+
+#[test]
+fn before_1_37_the_head_of_a_failure_leaves_a_clusters_chain_before_its_body() {
+    let at = |config: &str, script: Script| {
+        let played = run(config, script.on_release(36).property("upstream.address", "10.0.0.1:443"));
+        let client = played.client.expect("no reply of our own");
+        (client.header(":status").unwrap(), client.header("content-length"), client.text())
+    };
+    let whole =
+        r#"{"response":"whole","responseLimit":300,"inPlace":true,"responseBody":{"text":"new","times":1}}"#;
+    let long = &*"0".repeat(200);
+    let answered = |pieces: &[&str]| post("x").answered(503, &[("content-length", "4")], chunks(pieces));
+    let failed = |text: &str| ("503".to_owned(), None, text.to_owned());
+    assert_eq!(at(whole, answered(&["fa", "il"])), failed("new"));
+    assert_eq!(at(whole, answered(&["fa", "il"]).with_response_trailers()), failed("new"));
+    let keeps = r#"{"response":"whole","responseLimit":300,"inPlace":true}"#;
+    assert_eq!(at(keeps, answered(&["fa", "il"])), failed("fail"));
+    // What is wrong with the rest can only be said in the body.
+    let (status, _, text) = at(whole, answered(&[long, long]));
+    assert!(status == "503" && text.contains("response_too_large"), "{status} {text}");
+    // What stands for a response follows its head, and what comes of its own goes nowhere.
+    let long = post("x").answered(503, &[("content-length", "400")], chunks(&[long, long]));
+    let (status, length, text) = at(whole, long);
+    assert_eq!((status.as_str(), length), ("502", None));
+    assert!(text.contains("response_too_large") && !text.contains("000"), "{text}");
+    // A head alone waits for nothing.
+    assert_eq!(at(whole, post("x").answered(503, &[], [])), failed(""));
+    let calls = r#"{"response":"pass","responseLimit":300,"inPlace":true,
+        "responseHeadCall":{"cluster":"s","path":"/","timeoutMs":1}}"#;
+    assert_eq!(at(calls, post("x").answered(503, &[], chunks(&["fail"]))), failed("fail"));
+}
