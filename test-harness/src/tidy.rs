@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::envoy::provision::TESTED_VERSION;
+use crate::envoy::provision::{TESTED_VERSION, VERSIONS};
 use crate::envoy::render::{parse_yaml, visit};
 use crate::workspace_root;
 
@@ -57,6 +57,7 @@ pub fn check(root: &Path) -> Vec<Finding> {
         plugins_are_complete,
         envoy_configs_are_safe,
         container_runs_the_tested_envoy,
+        readme_tells_the_tested_envoys,
         links_lead_somewhere,
     ] {
         rule(&tree, &mut |path, line, message| {
@@ -434,6 +435,13 @@ fn container_runs_the_tested_envoy(tree: &Tree, report: &mut Report<'_>) {
     let text = tree.text(path);
     if !text.contains(&format!("envoyproxy/envoy:v{TESTED_VERSION}")) {
         report(path, line_of(text, "image:"), &format!("the image is that of Envoy {TESTED_VERSION}"));
+    }
+}
+
+fn readme_tells_the_tested_envoys(tree: &Tree, report: &mut Report<'_>) {
+    let text = tree.text("README.md");
+    for version in VERSIONS.into_iter().filter(|version| !text.contains(version)) {
+        report("README.md", 0, &format!("it says that the tests pass on Envoy {version}, which they do"));
     }
 }
 
