@@ -7,6 +7,8 @@ use crate::http::Fault;
 
 /// How much is read at once.
 const SLICE: usize = 64 << 10;
+/// For what is written beyond what was read.
+const ROOM: usize = 128;
 /// How much of what is to be written is kept here; more waits in filter state, which ends with the stream.
 const KEPT: usize = 256 << 10;
 
@@ -37,7 +39,7 @@ pub(super) fn rewrite(
     edit: &mut Edit<'_>,
 ) -> Result<(), Broken> {
     let mut waiting = Waiting { host, name, count: 0 };
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(SLICE.min(size) + ROOM);
     // As long as only this much of the piece itself was written, nothing need be.
     let mut same = Some(0);
     let mut start = 0;

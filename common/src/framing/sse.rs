@@ -5,10 +5,12 @@
 //! are, an event that the stream ends in without its blank line still counts, and comments are kept,
 //! because some vendors put a status there.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::FrameError;
 
+/// Before each line of data.
+const DATA: &[u8] = b"data: ";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event. Its buffers are reused for the next one.
@@ -232,6 +234,22 @@ pub fn write(out: &mut Vec<u8>, name: Option<&str>, data: &[u8]) {
     out.push(b'\n');
 }
 
+/// The same with data that `write_text` appends, which saves it the way over a text of its own.
+pub fn write_with(out: &mut Vec<u8>, name: &str, write_text: impl FnOnce(&mut Vec<u8>)) {
+    field(out, b"event", name.as_bytes());
+    out.extend_from_slice(DATA);
+    let start = out.len();
+    write_text(out);
+    if memchr(b'\n', out.get(start..).unwrap_or_default()).is_some() {
+        let data = out.split_off(start);
+        out.truncate(start - DATA.len());
+        write_data(out, &data);
+    } else {
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+}
+
 /// Writes an event again, with other data and all else that it came with.
 pub fn rewrite(out: &mut Vec<u8>, event: &Event, data: &[u8]) {
     write_fields(out, event);
@@ -265,9 +283,12 @@ pub fn write_done(out: &mut Vec<u8>) {
 
 /// Data with line feeds takes one line for each.
 fn write_data(out: &mut Vec<u8>, data: &[u8]) {
-    for line in data.split(|byte| *byte == b'\n') {
+    let mut rest = data;
+    while let Some((line, after)) = memchr(b'\n', rest).and_then(|at| rest.split_at_checked(at)) {
         field(out, b"data", line);
+        rest = after.get(1..).unwrap_or_default();
     }
+    field(out, b"data", rest);
 }
 
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -421,17 +442,20 @@ mod tests {
     fn a_written_event_reads_the_same() {
         let mut out = Vec::new();
         write(&mut out, Some("delta"), b"{\"a\":1}");
+        write_with(&mut out, "direct", |out| out.extend_from_slice(b"three"));
+        write_with(&mut out, "direct", |out| out.extend_from_slice(b"four\nlines\n"));
         let event = Event { id: Some(b"7".to_vec()), data: Some(b"x".to_vec()), ..Event::default() };
         rewrite(&mut out, &event, b"two\nlines");
         forward(&mut out, &Event { comment: Some(b"ping".to_vec()), ..Event::default() });
         write_done(&mut out);
         assert_eq!(
             String::from_utf8_lossy(&out),
-            "event: delta\ndata: {\"a\":1}\n\nid: 7\ndata: two\ndata: lines\n\n: ping\n\ndata: [DONE]\n\n"
+            "event: delta\ndata: {\"a\":1}\n\nevent: direct\ndata: three\n\n\
+             event: direct\ndata: four\ndata: lines\ndata: \n\nid: 7\ndata: two\ndata: lines\n\n: ping\n\ndata: [DONE]\n\n"
         );
         let events = decode([out.as_slice()]);
-        assert_eq!(events[1].data(), b"two\nlines");
-        assert_eq!(events[2].comment.as_deref(), Some(&b"ping"[..]));
-        assert!(events[3].is_done());
+        assert_eq!(events[3].data(), b"two\nlines");
+        assert_eq!(events[4].comment.as_deref(), Some(&b"ping"[..]));
+        assert!(events[5].is_done());
     }
 }

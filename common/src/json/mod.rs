@@ -39,24 +39,40 @@ pub fn string(text: &str) -> Vec<u8> {
 
 /// Appends a JSON string literal, quotes included.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    let text = text.as_bytes();
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..=0x1f => {
-                out.extend_from_slice(b"\\u00");
-                let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-                out.push(digit(byte >> 4));
-                out.push(digit(byte & 15));
-            }
-            _ => out.push(byte),
-        }
+    let mut start = 0;
+    loop {
+        let end = block::run(text, start).end;
+        out.extend_from_slice(text.get(start..end).unwrap_or_default());
+        let Some(byte) = text.get(end) else { break };
+        write_escaped(out, *byte);
+        start = end + 1;
     }
     out.push(b'"');
+}
+
+/// Appends a byte that does not stand in a string as it is.
+fn write_escaped(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+}
+
+/// Appends a whole number.
+pub fn write_number(out: &mut Vec<u8>, number: u64) {
+    if number > 9 {
+        write_number(out, number / 10);
+    }
+    out.push(b'0' + (number % 10) as u8);
 }
 
 #[cfg(test)]
@@ -64,8 +80,19 @@ mod tests {
     #[test]
     fn a_literal_reads_back_as_its_text() {
         for text in ["", "plain", "q\"b\\s/", "\u{0}\u{1f}\n\r\t\u{7f}", "grüße 🌍"] {
-            let back: String = serde_json::from_slice(&super::string(text)).unwrap();
-            assert_eq!(back, text);
+            for text in [text.to_owned(), format!("{text}{text} behind {text}")] {
+                let back: String = serde_json::from_slice(&super::string(&text)).unwrap();
+                assert_eq!(back, text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_is_written_with_all_its_digits() {
+        for number in [0, 7, 10, 99, 100, 1_700_000_000, u64::MAX] {
+            let mut out = Vec::new();
+            super::write_number(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
         }
     }
 }

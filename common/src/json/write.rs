@@ -1,6 +1,6 @@
 //! New objects and arrays, written entry by entry.
 
-use super::write_string;
+use super::{write_number, write_string};
 
 /// An object that is being written. Names are written as they are given: without escapes.
 #[derive(Debug)]
@@ -36,6 +36,11 @@ impl<'o> ObjectWriter<'o> {
     /// A member with this text.
     pub fn text(&mut self, name: &str, text: &str) {
         write_string(self.member(name), text);
+    }
+
+    /// A member with this whole number.
+    pub fn number(&mut self, name: &str, number: u64) {
+        write_number(self.member(name), number);
     }
 
     /// A member with the text of these pieces, each as it stands inside a JSON string.

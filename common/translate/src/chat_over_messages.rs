@@ -74,7 +74,7 @@ impl Completion {
             None => answer.text("id", &format!("chatcmpl-{:016x}", self.stamp.seed)),
         }
         answer.text("object", kind);
-        answer.raw("created", self.stamp.created.to_string().as_bytes());
+        answer.number("created", self.stamp.created);
         answer.raw("model", &self.model);
         let usage = message.and_then(|message| message.get("usage")?.object());
         if let Some(tier) = usage.and_then(|usage| member(&usage, "service_tier")) {
@@ -198,7 +198,7 @@ impl<'a> Said<'a> {
                 let mut list = ArrayWriter::open(message.member("tool_calls"));
                 for (index, call) in self.calls.iter().enumerate() {
                     let mut written = ObjectWriter::open(list.element());
-                    written.raw("index", index.to_string().as_bytes());
+                    written.number("index", index as u64);
                     written.raw("id", call.id);
                     written.raw("type", br#""function""#);
                     call.write_function(written.member("function"));
@@ -272,7 +272,7 @@ impl Usage {
             ("completion_tokens", self.output),
             ("total_tokens", prompt.saturating_add(self.output)),
         ] {
-            usage.raw(name, count.to_string().as_bytes());
+            usage.number(name, count);
         }
         for (name, detail, count) in [
             ("prompt_tokens_details", "cached_tokens", self.read),
@@ -280,7 +280,7 @@ impl Usage {
         ] {
             if count > 0 {
                 let mut details = ObjectWriter::open(usage.member(name));
-                details.raw(detail, count.to_string().as_bytes());
+                details.number(detail, count);
                 details.close();
             }
         }

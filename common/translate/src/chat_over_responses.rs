@@ -71,7 +71,7 @@ impl Completion {
         }
         answer.text("object", kind);
         let created = response.and_then(|response| seconds(response.get("created_at")?));
-        answer.raw("created", created.unwrap_or(self.stamp.created).to_string().as_bytes());
+        answer.number("created", created.unwrap_or(self.stamp.created));
         answer.raw("model", text("model").map_or(&self.model, |model| model.text()));
     }
 
@@ -313,7 +313,7 @@ impl<'a> Call<'a> {
     /// Writes it with this input, a JSON string.
     fn write(&self, index: u64, input: &[u8], out: &mut Vec<u8>) {
         let mut call = ObjectWriter::open(out);
-        call.raw("index", index.to_string().as_bytes());
+        call.number("index", index);
         call.raw("id", self.id);
         if self.is_custom {
             call.raw("type", br#""custom""#);
@@ -369,7 +369,7 @@ fn write_citation(citation: &Object<'_>, start: u64, out: &mut Vec<u8>) {
     let mut inner = ObjectWriter::open(annotation.member("url_citation"));
     for name in ["end_index", "start_index"] {
         let place = citation.get(name).and_then(|place| place.as_u64()).unwrap_or(0);
-        inner.raw(name, place.saturating_add(start).to_string().as_bytes());
+        inner.number(name, place.saturating_add(start));
     }
     for name in ["title", "url"] {
         inner.raw(name, string(citation.get(name)));
@@ -415,7 +415,7 @@ fn write_usage(usage: &Object<'_>, out: &mut Vec<u8>) {
         ("completion_tokens", output),
         ("total_tokens", total.unwrap_or(input.saturating_add(output))),
     ] {
-        written.raw(name, count.to_string().as_bytes());
+        written.number(name, count);
     }
     for (theirs, name, counts) in [
         ("input_tokens_details", "prompt_tokens_details", &["cached_tokens", "cache_write_tokens"][..]),

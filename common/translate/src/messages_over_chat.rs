@@ -152,10 +152,10 @@ impl Usage {
 
     fn write(self, out: &mut Vec<u8>) {
         let mut usage = ObjectWriter::open(out);
-        usage.raw("input_tokens", self.input.to_string().as_bytes());
-        usage.raw("output_tokens", self.output.to_string().as_bytes());
+        usage.number("input_tokens", self.input);
+        usage.number("output_tokens", self.output);
         if self.cached > 0 {
-            usage.raw("cache_read_input_tokens", self.cached.to_string().as_bytes());
+            usage.number("cache_read_input_tokens", self.cached);
         }
         usage.close();
     }

@@ -61,14 +61,14 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     let mut request = ObjectWriter::open(out);
     request.raw("model", Place::Request.text_of(chat, "model")?.text());
     let thinking = Thinking::of(chat, &conversation, dropped)?;
-    request.raw("max_tokens", thinking.max_tokens.to_string().as_bytes());
+    request.number("max_tokens", thinking.max_tokens);
     match thinking.told {
         Told::Nothing | Told::Left => {}
         Told::Verbatim { thinking, .. } => request.raw("thinking", thinking.text()),
         Told::Budget(budget) => {
             let mut thinking = ObjectWriter::open(request.member("thinking"));
             thinking.raw("type", br#""enabled""#);
-            thinking.raw("budget_tokens", budget.to_string().as_bytes());
+            thinking.number("budget_tokens", budget);
             thinking.close();
         }
     }

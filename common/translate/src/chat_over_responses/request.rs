@@ -129,7 +129,7 @@ fn write_limit(chat: &Object<'_>, request: &mut ObjectWriter<'_>) {
     let limit = member(chat, "max_completion_tokens").or_else(|| member(chat, "max_tokens"));
     let Some(limit) = limit else { return };
     match limit.as_u64() {
-        Some(1..LEAST_TOKENS) => request.raw("max_output_tokens", LEAST_TOKENS.to_string().as_bytes()),
+        Some(1..LEAST_TOKENS) => request.number("max_output_tokens", LEAST_TOKENS),
         _ => request.raw("max_output_tokens", limit.text()),
     }
 }

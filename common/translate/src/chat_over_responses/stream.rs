@@ -365,7 +365,7 @@ impl ChunkStream {
             let mut calls = |delta: &mut ObjectWriter<'_>| {
                 let mut list = ArrayWriter::open(delta.member("tool_calls"));
                 let mut more = ObjectWriter::open(list.element());
-                more.raw("index", call.index.to_string().as_bytes());
+                more.number("index", call.index);
                 let mut inner = ObjectWriter::open(more.member(kind));
                 inner.raw(name, input);
                 inner.close();

@@ -198,7 +198,7 @@ impl<'a> Chat<'_, '_, 'a> {
         for (index, block) in calls.iter().enumerate() {
             let json = |name| block.get(name).map_or(&br#""""#[..], |value| value.text());
             let mut call = ObjectWriter::open(list.element());
-            call.raw("index", index.to_string().as_bytes());
+            call.number("index", index as u64);
             call.raw("id", json("id"));
             call.raw("type", br#""function""#);
             let mut function = ObjectWriter::open(call.member("function"));

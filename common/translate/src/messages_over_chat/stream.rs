@@ -1,7 +1,7 @@
 //! A streamed chat, as a streamed message.
 
 use common::framing::sse;
-use common::json::{Kind, Object, ObjectWriter, Raw};
+use common::json::{Kind, Object, ObjectWriter, Raw, write_number};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -13,6 +13,11 @@ use crate::{ClientStream, vendor_error};
 const MAX_TOOLS: usize = 128;
 /// How much is kept of what tools are called with while another one's call is under way.
 const MAX_HELD: usize = 1 << 20;
+
+/// What deltas begin with, up to what they give.
+const TEXT: &[u8] = br#","delta":{"type":"text_delta","text":""#;
+const THOUGHT: &[u8] = br#","delta":{"type":"thinking_delta","thinking":""#;
+const INPUT: &[u8] = br#","delta":{"type":"input_json_delta","partial_json":""#;
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -214,7 +219,7 @@ impl MessageStream {
                 block
             }
         };
-        write_delta(out, block, "thinking_delta", "thinking", &[thought]);
+        write_delta(out, block, THOUGHT, &[thought]);
     }
 
     fn text(&mut self, pieces: &[&[u8]], out: &mut Vec<u8>) {
@@ -226,7 +231,7 @@ impl MessageStream {
                 block
             }
         };
-        write_delta(out, block, "text_delta", "text", pieces);
+        write_delta(out, block, TEXT, pieces);
     }
 
     fn call(&mut self, call: &Object<'_>, out: &mut Vec<u8>) {
@@ -288,7 +293,7 @@ impl MessageStream {
             None => tool.nesting.pass(std::str::from_utf8(arguments.text()).unwrap_or_default()),
         }
         match &mut tool.call {
-            Call::Open(block) => write_delta(out, *block, "input_json_delta", "partial_json", &[piece]),
+            Call::Open(block) => write_delta(out, *block, INPUT, &[piece]),
             Call::Held(held) if piece.len() <= self.room => {
                 self.room -= piece.len();
                 held.extend_from_slice(piece);
@@ -308,7 +313,7 @@ impl MessageStream {
         let block = self.next;
         self.next += 1;
         event(out, "content_block_start", |start| {
-            start.raw("index", block.to_string().as_bytes());
+            start.number("index", block);
             start.raw("content_block", content);
         });
         block
@@ -331,7 +336,7 @@ impl MessageStream {
             && !held.is_empty()
         {
             self.room += held.len();
-            write_delta(out, number, "input_json_delta", "partial_json", &[&held]);
+            write_delta(out, number, INPUT, &[&held]);
         }
     }
 
@@ -392,26 +397,27 @@ impl Tool {
 }
 
 fn event(out: &mut Vec<u8>, name: &str, members: impl FnOnce(&mut ObjectWriter<'_>)) {
-    let mut data = Vec::new();
-    let mut object = ObjectWriter::open(&mut data);
-    object.text("type", name);
-    members(&mut object);
-    object.close();
-    sse::write(out, Some(name), &data);
+    sse::write_with(out, name, |data| {
+        let mut object = ObjectWriter::open(data);
+        object.pieces("type", [name.as_bytes()]);
+        members(&mut object);
+        object.close();
+    });
 }
 
-fn write_delta(out: &mut Vec<u8>, block: u64, kind: &str, name: &str, pieces: &[&[u8]]) {
-    event(out, "content_block_delta", |event| {
-        event.raw("index", block.to_string().as_bytes());
-        let mut delta = ObjectWriter::open(event.member("delta"));
-        delta.text("type", kind);
-        delta.pieces(name, pieces.iter().copied());
-        delta.close();
+/// Writes a delta that begins with `before`, in pieces as they stand inside a JSON string. A message has hundreds.
+fn write_delta(out: &mut Vec<u8>, block: u64, before: &[u8], pieces: &[&[u8]]) {
+    sse::write_with(out, "content_block_delta", |data| {
+        data.extend_from_slice(br#"{"type":"content_block_delta","index":"#);
+        write_number(data, block);
+        data.extend_from_slice(before);
+        pieces.iter().for_each(|piece| data.extend_from_slice(piece));
+        data.extend_from_slice(br#""}}"#);
     });
 }
 
 fn write_block_stop(out: &mut Vec<u8>, block: u64) {
-    event(out, "content_block_stop", |stop| stop.raw("index", block.to_string().as_bytes()));
+    event(out, "content_block_stop", |stop| stop.number("index", block));
 }
 
 fn write_stop(out: &mut Vec<u8>) {

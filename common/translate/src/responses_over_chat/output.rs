@@ -106,7 +106,7 @@ impl Asked {
         let mut response = ObjectWriter::open(out);
         response.pieces("id", [b"resp_", head.id.as_bytes()]);
         response.raw("object", br#""response""#);
-        response.raw("created_at", head.created.to_string().as_bytes());
+        response.number("created_at", head.created);
         response.text("status", state.status.name());
         response.raw("completed_at", b"null");
         match state.error {
@@ -183,15 +183,25 @@ pub(super) struct Call {
 }
 
 impl Item {
+    /// Writes the id of the item that stands at this place.
+    pub(super) fn write_id(&self, head: &Head, at: usize, out: &mut Vec<u8>) {
+        out.push(b'"');
+        out.extend_from_slice(self.prefix());
+        out.extend_from_slice(head.id.as_bytes());
+        out.push(b'_');
+        json::write_number(out, at as u64);
+        out.push(b'"');
+    }
+
     /// What its id begins with.
-    pub(super) fn prefix(&self) -> &'static str {
+    fn prefix(&self) -> &'static [u8] {
         match self {
-            Self::Thinking(_) => "rs",
-            Self::Message(_) => "msg",
+            Self::Thinking(_) => b"rs_",
+            Self::Message(_) => b"msg_",
             Self::Call(call) => match call.kind {
-                Kind::Function => "fc",
-                Kind::Custom => "ctc",
-                Kind::Shell => "lsh",
+                Kind::Function => b"fc_",
+                Kind::Custom => b"ctc_",
+                Kind::Shell => b"lsh_",
             },
         }
     }
@@ -199,8 +209,7 @@ impl Item {
     /// Writes the item that stands at this place.
     pub(super) fn write(&self, head: &Head, at: usize, status: Status, out: &mut Vec<u8>) {
         let mut item = ObjectWriter::open(out);
-        let at = at.to_string();
-        item.pieces("id", [self.prefix().as_bytes(), b"_", head.id.as_bytes(), b"_", at.as_bytes()]);
+        self.write_id(head, at, item.member("id"));
         match self {
             Self::Thinking(text) => {
                 item.raw("type", br#""reasoning""#);
@@ -368,7 +377,7 @@ pub(super) fn annotation(annotation: &Object<'_>) -> Option<Vec<u8>> {
     object.raw("type", br#""url_citation""#);
     for name in ["start_index", "end_index"] {
         let number = cited.get(name).and_then(|number| number.as_u64()).unwrap_or(0);
-        object.raw(name, number.to_string().as_bytes());
+        object.number(name, number);
     }
     for name in ["url", "title"] {
         object.raw(name, string(cited.get(name)));
@@ -411,17 +420,16 @@ impl Usage {
 
     fn write(self, out: &mut Vec<u8>) {
         let mut usage = ObjectWriter::open(out);
-        let count = |count: u64| count.to_string().into_bytes();
-        usage.raw("input_tokens", &count(self.input));
+        usage.number("input_tokens", self.input);
         let mut details = ObjectWriter::open(usage.member("input_tokens_details"));
-        details.raw("cached_tokens", &count(self.cached));
-        details.raw("cache_write_tokens", &count(self.cache_written));
+        details.number("cached_tokens", self.cached);
+        details.number("cache_write_tokens", self.cache_written);
         details.close();
-        usage.raw("output_tokens", &count(self.output));
+        usage.number("output_tokens", self.output);
         let mut details = ObjectWriter::open(usage.member("output_tokens_details"));
-        details.raw("reasoning_tokens", &count(self.thinking));
+        details.number("reasoning_tokens", self.thinking);
         details.close();
-        usage.raw("total_tokens", &count(self.total));
+        usage.number("total_tokens", self.total);
         usage.close();
     }
 }

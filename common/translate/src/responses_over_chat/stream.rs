@@ -36,8 +36,6 @@ pub(super) struct ResponseStream {
     /// Why the chat ended.
     reason: Option<String>,
     usage: Option<Usage>,
-    /// The event that is being written, to be used again.
-    data: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +124,6 @@ impl ResponseStream {
             room: MAX_KEPT,
             reason: None,
             usage: None,
-            data: Vec::new(),
         }
     }
 
@@ -137,18 +134,16 @@ impl ResponseStream {
         out: &mut Vec<u8>,
         members: impl FnOnce(&mut ObjectWriter<'_>, &Self, &Head),
     ) {
-        let mut data = std::mem::take(&mut self.data);
-        data.clear();
-        let mut object = ObjectWriter::open(&mut data);
-        object.text("type", kind);
-        object.raw("sequence_number", self.next.to_string().as_bytes());
-        if let Some(head) = &self.head {
-            members(&mut object, self, head);
-        }
-        object.close();
-        sse::write(out, Some(kind), &data);
+        sse::write_with(out, kind, |data| {
+            let mut object = ObjectWriter::open(data);
+            object.pieces("type", [kind.as_bytes()]);
+            object.number("sequence_number", self.next);
+            if let Some(head) = &self.head {
+                members(&mut object, self, head);
+            }
+            object.close();
+        });
         self.next += 1;
-        self.data = data;
     }
 
     /// An event about the whole response.
@@ -179,10 +174,8 @@ impl ResponseStream {
     ) {
         self.event(kind, out, |event, this, head| {
             let Some(item) = this.items.get(at) else { return };
-            let at = at.to_string();
-            let prefix = item.prefix().as_bytes();
-            event.pieces("item_id", [prefix, b"_", head.id.as_bytes(), b"_", at.as_bytes()]);
-            event.raw("output_index", at.as_bytes());
+            item.write_id(head, at, event.member("item_id"));
+            event.number("output_index", at as u64);
             members(event, item);
         });
     }
@@ -190,7 +183,7 @@ impl ResponseStream {
     /// An event that has all of an item in it.
     fn event_with_item(&mut self, kind: &str, at: usize, status: Status, out: &mut Vec<u8>) {
         self.event(kind, out, |event, this, head| {
-            event.raw("output_index", at.to_string().as_bytes());
+            event.number("output_index", at as u64);
             if let Some(item) = this.items.get(at) {
                 item.write(head, at, status, event.member("item"));
             }
@@ -340,7 +333,7 @@ impl ResponseStream {
     ) {
         self.event_of_item(kind, at, out, |event, item| {
             let Item::Message(parts) = item else { return };
-            event.raw("content_index", parts.len().saturating_sub(1).to_string().as_bytes());
+            event.number("content_index", parts.len().saturating_sub(1) as u64);
             if let Some(part) = parts.last() {
                 members(event, part);
             }
@@ -370,7 +363,7 @@ impl ResponseStream {
     fn annotate(&mut self, cited: &[u8], out: &mut Vec<u8>) {
         let Some(at) = self.part(false, cited.len(), out) else { return };
         self.event_of_part("response.output_text.annotation.added", at, out, |event, part| {
-            event.raw("annotation_index", part.annotated.to_string().as_bytes());
+            event.number("annotation_index", part.annotated);
             event.raw("annotation", cited);
         });
         if let Some(Item::Message(parts)) = self.items.get_mut(at)
