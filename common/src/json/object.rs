@@ -134,6 +134,7 @@ impl Tag {
     /// An element has no name.
     pub(super) const NONE: Self = Self(0);
 
+    #[inline]
     fn of(name: &str) -> Self {
         let name = name.as_bytes();
         let len = name.len();
@@ -219,14 +220,24 @@ impl<'a> Object<'a> {
 
     /// The value of the last member of that name: readers of JSON commonly take the last.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<Raw<'a>> {
-        let (tag, mut found) = (Tag::of(name), None);
-        for (entry, inside) in self.walk() {
+        self.tagged(Tag::of(name), name)
+    }
+
+    /// The same of a name with its tag, which for most callers is known when they are compiled.
+    fn tagged(&self, tag: Tag, name: &str) -> Option<Raw<'a>> {
+        let mut walk = self.walk();
+        let mut found = None;
+        while let Some(entry) = walk.entries.get(walk.at) {
             if self.is_named(entry, tag, name) {
-                found = Some((entry, inside));
+                found = Some((entry, walk.at));
             }
+            walk.at += 1 + entry.below;
         }
-        found.map(|(entry, inside)| self.raw(entry, inside))
+        let (entry, at) = found?;
+        let inside = walk.described.get(at + 1..at + 1 + entry.below).unwrap_or_default();
+        Some(self.raw(entry, inside))
     }
 
     /// The values of all members of that name, in order.
