@@ -156,11 +156,22 @@ pub trait ClientStream {
 
 /// Reads a vendor's stream of events as one of chats.
 pub trait VendorStream {
-    /// Takes an event. Each chunk that comes of it is given to `chunk`, as the JSON of a
-    /// `chat.completion.chunk`, or of an object with an `error`. Says whether the vendor's answer ends here; then
-    /// nothing is expected any more.
-    fn event(&mut self, event: &Event, chunk: &mut dyn FnMut(&[u8])) -> bool;
+    /// Takes an event. Each chunk that comes of it is given to `chunk`. Says whether the vendor's answer ends here;
+    /// then nothing is expected any more.
+    fn event(&mut self, event: &Event, chunk: Chunks<'_>) -> bool;
 }
+
+/// A chunk that was made of a vendor's event.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'c> {
+    /// The JSON of a `chat.completion.chunk`, or of an object with an `error`.
+    pub json: &'c [u8],
+    /// The chat has said why it ended, or what went wrong.
+    pub settles: bool,
+}
+
+/// Takes chunks.
+pub type Chunks<'c> = &'c mut dyn FnMut(Chunk<'_>);
 
 /// How a vendor wants to be asked, where vendors of one API differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,9 +46,10 @@ pub(crate) fn request(
     stamp: Stamp,
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Front>), Fault> {
-    let (chat, tools) = request::request(text, manner, dropped)?;
     let document = body::document(text)?;
     let body = document.object();
+    let mut chat = Vec::with_capacity(text.len() + 256);
+    let tools = request::write(&body, manner, &mut chat, dropped)?;
     let asked = |name: &str, absent: &[u8]| {
         let value = member(&body, name).filter(|value| value.kind() == Kind::String);
         value.map_or_else(|| absent.to_vec(), |value| value.text().to_vec())

@@ -4,7 +4,7 @@ use common::framing::sse::Event;
 use common::json::{self, Document, Object, ObjectWriter, Raw};
 
 use super::{Call, Completion, Usage};
-use crate::VendorStream;
+use crate::{Chunk, Chunks, VendorStream};
 use crate::read::{escaped, is_blank, member, string};
 
 /// How many blocks of a message may be under way at once.
@@ -15,9 +15,6 @@ const MAX_HELD: usize = 1 << 20;
 /// Around the delta of a chunk that finishes nothing.
 const CHOICE: &[u8] = br#"{"index":0,"delta":"#;
 const CHOICE_END: &[u8] = br#","finish_reason":null,"logprobs":null}]}"#;
-
-/// Takes the JSON of chunks.
-type Chunks<'c> = &'c mut dyn FnMut(&[u8]);
 
 /// The state of one stream.
 pub(super) struct ChunkStream {
@@ -85,7 +82,7 @@ enum Given {
 }
 
 impl VendorStream for ChunkStream {
-    fn event(&mut self, event: &Event, chunk: &mut dyn FnMut(&[u8])) -> bool {
+    fn event(&mut self, event: &Event, chunk: Chunks<'_>) -> bool {
         let Ok(document) = Document::of(event.data()) else { return false };
         let data = document.object();
         let kind = data.get("type").and_then(|kind| kind.as_str());
@@ -332,7 +329,7 @@ impl Outlet {
         self.chunk.extend_from_slice(before);
         pieces.iter().for_each(|piece| self.chunk.extend_from_slice(piece));
         self.chunk.extend_from_slice(after);
-        chunks(&self.chunk);
+        chunks(Chunk { json: &self.chunk, settles: self.stage != Stage::Open });
     }
 
     fn text(&mut self, from: &Object<'_>, chunks: Chunks<'_>) {
@@ -356,8 +353,8 @@ impl Outlet {
             self.begin(None, chunks);
             let reason = self.completion.finish_reason(reason);
             let pieces: [&[u8]; 2] = [br#"{},"finish_reason":""#, reason.as_bytes()];
-            self.write(CHOICE, &pieces, br#"","logprobs":null}]}"#, chunks);
             self.stage = Stage::Finished;
+            self.write(CHOICE, &pieces, br#"","logprobs":null}]}"#, chunks);
         }
     }
 
@@ -389,7 +386,7 @@ impl Outlet {
         written.raw("code", b"null");
         written.close();
         body.close();
-        chunks(&self.chunk);
+        chunks(Chunk { json: &self.chunk, settles: true });
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     Call, Completion, Failure, PARAGRAPH, citations, length, logprobs, outcome, part_refusal, part_text,
     parts, thoughts, write_citation, write_logprobs, write_moderation, write_usage,
 };
-use crate::VendorStream;
+use crate::{Chunk, Chunks, VendorStream};
 use crate::read::{is_blank, is_of, member};
 
 /// How many items of a response may be under way at once.
@@ -15,9 +15,6 @@ const MAX_OPEN: usize = 128;
 
 /// The JSON of a text without anything in it.
 const EMPTY: &[u8] = br#""""#;
-
-/// Takes the JSON of chunks.
-type Chunks<'c> = &'c mut dyn FnMut(&[u8]);
 
 /// The state of one stream.
 pub(super) struct ChunkStream {
@@ -78,7 +75,7 @@ struct Ordinal {
 }
 
 impl VendorStream for ChunkStream {
-    fn event(&mut self, event: &Event, chunk: &mut dyn FnMut(&[u8])) -> bool {
+    fn event(&mut self, event: &Event, chunk: Chunks<'_>) -> bool {
         let Ok(document) = Document::of(event.data()) else { return false };
         let data = document.object();
         let kind = data.get("type").and_then(|kind| kind.as_str());
@@ -401,20 +398,20 @@ impl ChunkStream {
             self.chunk.push(b']');
             self.chunk.extend_from_slice(br#","moderation":"#);
             write_moderation(&moderation, &mut self.chunk);
-            self.close_chunk(None, chunks);
+            self.close_chunk(None, true, chunks);
         }
         let usage = response.get("usage").and_then(|usage| usage.object());
         if let Some(usage) = usage.filter(|_| self.completion.wants_usage) {
             self.open_chunk();
             self.chunk.push(b']');
-            self.close_chunk(Some(&usage), chunks);
+            self.close_chunk(Some(&usage), true, chunks);
         }
     }
 
     fn fail(&mut self, failure: &Failure<'_>, chunks: Chunks<'_>) {
         self.chunk.clear();
         failure.write(&mut self.chunk);
-        chunks(&self.chunk);
+        chunks(Chunk { json: &self.chunk, settles: true });
     }
 
     /// Writes a chunk of the one choice that there is.
@@ -438,7 +435,7 @@ impl ChunkStream {
         write_logprobs(logprobs, choice.member("logprobs"));
         choice.close();
         self.chunk.push(b']');
-        self.close_chunk(None, chunks);
+        self.close_chunk(None, finish_reason.is_some(), chunks);
     }
 
     /// Begins a chunk, up to its choices.
@@ -450,7 +447,7 @@ impl ChunkStream {
     }
 
     /// Ends a chunk. Where usage was asked for, chunks without it say so.
-    fn close_chunk(&mut self, usage: Option<&Object<'_>>, chunks: Chunks<'_>) {
+    fn close_chunk(&mut self, usage: Option<&Object<'_>>, settles: bool, chunks: Chunks<'_>) {
         if self.completion.wants_usage {
             self.chunk.extend_from_slice(br#","usage":"#);
             match usage {
@@ -460,7 +457,7 @@ impl ChunkStream {
         }
         self.chunk.extend_from_slice(&self.padding);
         self.chunk.push(b'}');
-        chunks(&self.chunk);
+        chunks(Chunk { json: &self.chunk, settles });
     }
 }
 

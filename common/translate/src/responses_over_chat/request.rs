@@ -8,7 +8,6 @@ use super::tools::{Tools, write_tools};
 use crate::place::Place;
 use crate::read::{copy, member, name_others};
 use crate::{Dropped, Manner, Thinking};
-use common::http::body;
 
 /// Members that mean the same in both.
 const SAME: [&str; 9] = [
@@ -52,28 +51,30 @@ const STATE: [(&str, &str); 3] = [
     ("prompt", "this vendor keeps no prompts; send instructions and input"),
 ];
 
-/// The request as a chat, in the vendor's manner, and the tools whose calls are not what they seem.
+/// Writes the request as a chat, in the vendor's manner. Gives the tools whose calls are not what they seem.
 ///
 /// # Errors
-/// It is no JSON object, has members of another kind than they are, or needs what no chat has.
-pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Result<(Vec<u8>, Tools), Fault> {
-    let document = body::document(text)?;
-    let body = document.object();
-    refuse_state(&body)?;
-    let mut out = Vec::with_capacity(text.len() + 256);
-    let mut chat = ObjectWriter::open(&mut out);
-    copy(&body, &SAME, &mut chat);
-    if let Some(limit) = member(&body, "max_output_tokens") {
+/// It has members of another kind than they are, or needs what no chat has.
+pub(super) fn write(
+    body: &Object<'_>,
+    manner: Manner,
+    out: &mut Vec<u8>,
+    dropped: &mut Dropped,
+) -> Result<Tools, Fault> {
+    refuse_state(body)?;
+    let mut chat = ObjectWriter::open(out);
+    copy(body, &SAME, &mut chat);
+    if let Some(limit) = member(body, "max_output_tokens") {
         chat.raw(manner.limit, limit.text());
     }
-    write_reasoning(&body, manner.thinking, dropped, &mut chat)?;
-    write_text(&body, dropped, &mut chat)?;
-    write_logprobs(&body, dropped, &mut chat)?;
-    input::write_messages(&body, manner, dropped, chat.member("messages"))?;
-    let tools = write_tools(&body, dropped, &mut chat)?;
+    write_reasoning(body, manner.thinking, dropped, &mut chat)?;
+    write_text(body, dropped, &mut chat)?;
+    write_logprobs(body, dropped, &mut chat)?;
+    input::write_messages(body, manner, dropped, chat.member("messages"))?;
+    let tools = write_tools(body, dropped, &mut chat)?;
     chat.close();
-    name_dropped(&body, dropped);
-    Ok((out, tools))
+    name_dropped(body, dropped);
+    Ok(tools)
 }
 
 /// An object that may be absent.

@@ -146,11 +146,19 @@ impl Events {
         if event.data.is_none() {
             return out.comment(event);
         }
-        let ends = back.event(event, &mut |chunk| {
-            if self.stage != Stage::Done {
+        let is_read = out.front.is_some() || self.answers.reads(provider);
+        let ends = back.event(event, &mut |chunk| match self.stage {
+            Stage::Done => {}
+            _ if is_read => {
                 // Nothing of the vendor's event but its data is of use to anyone.
-                let event = Event { data: Some(chunk.to_vec()), ..Event::default() };
+                let event = Event { data: Some(chunk.json.to_vec()), ..Event::default() };
                 self.event(provider, &event, out);
+            }
+            _ => {
+                if chunk.settles {
+                    self.stage = Stage::Settled;
+                }
+                sse::write(out.bytes, None, chunk.json);
             }
         });
         if ends && self.stage != Stage::Done {
