@@ -116,7 +116,12 @@ mod tests {
         out.push((text, value.place().start));
         match value.kind() {
             Kind::Object => members(&value.object().unwrap(), out),
-            Kind::Array => value.elements().unwrap().into_iter().for_each(|element| read(element, out)),
+            Kind::Array => {
+                let elements = value.elements().unwrap();
+                let place = |element: &Raw<'_>| element.place();
+                assert_eq!(value.first().as_ref().map(place), elements.first().map(place));
+                elements.into_iter().for_each(|element| read(element, out));
+            }
             _ => {}
         }
     }

@@ -436,28 +436,42 @@ impl<'a> Raw<'a> {
         members(&mut Scanner::new(self.text), self.text, self.offset).ok()
     }
 
+    /// The first element of an array.
+    #[must_use]
+    pub fn first(&self) -> Option<Raw<'a>> {
+        match self.inside.first() {
+            Some(entry) if self.kind() == Kind::Array => {
+                let inside = self.inside.get(1..=entry.below).unwrap_or_default();
+                Some(self.within(&entry.value, inside))
+            }
+            _ => self.elements()?.first().copied(),
+        }
+    }
+
     /// The elements of an array.
     #[must_use]
     pub fn elements(&self) -> Option<Vec<Raw<'a>>> {
         if self.kind() != Kind::Array {
             return None;
         }
-        let element = |place: Range<usize>, inside| {
-            let text = self.text.get(place.start - self.offset..place.end - self.offset).unwrap_or_default();
-            Raw { text, offset: place.start, inside }
-        };
         if !self.inside.is_empty() {
             let walk = Walk { entries: self.inside, described: self.inside, at: 0 };
-            return Some(walk.map(|(entry, inside)| element(entry.value.clone(), inside)).collect());
+            return Some(walk.map(|(entry, inside)| self.within(&entry.value, inside)).collect());
         }
         let mut elements = Vec::new();
         let passed = each_element(&mut Scanner::new(self.text), |scanner| {
             let start = scanner.at;
             scanner.value(1)?;
-            elements.push(element(start + self.offset..scanner.at + self.offset, &[]));
+            elements.push(self.within(&(start + self.offset..scanner.at + self.offset), &[]));
             Ok(())
         });
         passed.ok().map(|()| elements)
+    }
+
+    /// The value that stands there, inside this one.
+    fn within(&self, place: &Range<usize>, inside: &'a [Entry]) -> Raw<'a> {
+        let text = self.text.get(place.start - self.offset..place.end - self.offset).unwrap_or_default();
+        Raw { text, offset: place.start, inside }
     }
 
     pub(super) fn place(&self) -> Range<usize> {
@@ -577,6 +591,8 @@ mod tests {
         let texts: Vec<_> = elements.iter().map(|element| element.text()).collect();
         assert_eq!(texts, [&b"1"[..], b"\"b\"", b"[2]"]);
         assert!(object.get("e").unwrap().elements().unwrap().is_empty());
+        let first = |name: &str| object.get(name)?.first().map(|first| first.text());
+        assert_eq!([first("a"), first("e"), first("s")], [Some(&b"1"[..]), None, None]);
         assert!(object.get("s").unwrap().object().is_none());
     }
 

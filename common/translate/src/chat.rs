@@ -22,6 +22,11 @@ pub(super) fn finish_reason(value: Raw<'_>) -> Option<String> {
     Some(reason.into_owned())
 }
 
+/// The choice that a chat or a chunk begins with: of a translated one there is no other.
+pub(super) fn choice<'a>(chat: &Object<'a>) -> Option<Object<'a>> {
+    chat.get("choices")?.first()?.object()
+}
+
 /// The number of a choice or a call; the first where none is said.
 pub(super) fn index(object: &Object<'_>) -> u64 {
     object.get("index").and_then(|index| index.as_u64()).unwrap_or(0)

@@ -11,7 +11,7 @@ mod stream;
 use common::http::Fault;
 use common::json::{ArrayWriter, Document, Kind, Object, ObjectWriter};
 
-use super::chat::{arguments, finish_reason, thinking};
+use super::chat::{arguments, choice, finish_reason, thinking};
 use super::read::string;
 use super::{ClientStream, Dropped, Front, Manner};
 
@@ -50,7 +50,7 @@ impl Front for Message {
 /// A chat completion as a message.
 fn response(chat: &Document<'_>) -> Vec<u8> {
     let body = chat.object();
-    let choice = body.get("choices").and_then(|choices| choices.elements()?.first()?.object());
+    let choice = choice(&body);
     let message = choice.as_ref().and_then(|choice| choice.get("message")?.object());
     let mut out = Vec::with_capacity(chat.text().len());
     let mut answer = ObjectWriter::open(&mut out);

@@ -20,7 +20,7 @@ use common::http::Fault;
 use common::json::{Document, Kind, Object};
 
 use self::output::{Asked, Call, Head, Item, Part, State, Status, Usage, add, annotation, incomplete};
-use super::chat::{finish_reason, thinking};
+use super::chat::{choice, finish_reason, thinking};
 use super::read::member;
 use super::{ClientStream, Dropped, Front, Manner, Stamp};
 use common::http::body;
@@ -75,7 +75,7 @@ impl Front for Response {
 /// A chat completion as a response.
 fn response(asked: &Asked, chat: &Document<'_>) -> Vec<u8> {
     let body = chat.object();
-    let choice = body.get("choices").and_then(|choices| choices.elements()?.first()?.object());
+    let choice = choice(&body);
     let head = Head::of(Some(&body), asked);
     let mut items = Vec::new();
     if let Some(choice) = &choice

@@ -4,8 +4,8 @@ use common::framing::sse::Event;
 use common::json::{self, Document, Object, ObjectWriter, Raw};
 
 use super::{Call, Completion, Usage};
-use crate::{Chunk, Chunks, VendorStream};
 use crate::read::{escaped, is_blank, member, string};
+use crate::{Chunk, Chunks, VendorStream};
 
 /// How many blocks of a message may be under way at once.
 const MAX_OPEN: usize = 128;

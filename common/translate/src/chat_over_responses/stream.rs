@@ -7,8 +7,8 @@ use super::{
     Call, Completion, Failure, PARAGRAPH, citations, length, logprobs, outcome, part_refusal, part_text,
     parts, thoughts, write_citation, write_logprobs, write_moderation, write_usage,
 };
-use crate::{Chunk, Chunks, VendorStream};
 use crate::read::{is_blank, is_of, member};
+use crate::{Chunk, Chunks, VendorStream};
 
 /// How many items of a response may be under way at once.
 const MAX_OPEN: usize = 128;

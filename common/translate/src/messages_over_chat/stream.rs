@@ -6,7 +6,8 @@ use common::llm::dialect::Dialect;
 use common::llm::error;
 
 use super::{Usage, finish_reason, stop_reason, string, texts, thinking};
-use crate::chat::index;
+use crate::chat::{choice, index};
+use crate::read::escaped;
 use crate::{ClientStream, vendor_error};
 
 /// How many tools a message may call.
@@ -115,7 +116,7 @@ impl ClientStream for MessageStream {
         if let Some(usage) = &usage {
             self.usage = Usage::of(usage);
         }
-        let choice = chunk.get("choices").and_then(|choices| choices.elements()?.first()?.object());
+        let choice = choice(chunk);
         if let Some(choice) = choice.filter(|choice| index(choice) == 0) {
             self.begin(chunk, out);
             if let Some(delta) = choice.get("delta").and_then(|delta| delta.object()) {
@@ -200,9 +201,13 @@ impl MessageStream {
         if let Some(thought) = thinking(delta) {
             self.think(thought, out);
         }
-        let said = texts(delta);
-        if !said.is_empty() {
-            self.text(&said, out);
+        if let Some(text) = escaped(delta, "content") {
+            self.text(&[text], out);
+        } else {
+            let said = texts(delta);
+            if !said.is_empty() {
+                self.text(&said, out);
+            }
         }
         let calls = delta.get("tool_calls").and_then(|calls| calls.elements()).unwrap_or_default();
         for call in calls.iter().filter_map(|call| call.object()) {

@@ -9,7 +9,7 @@ use super::output::{Asked, Call, Head, Item, Part, State, Status, Usage};
 use super::output::{add, annotation, incomplete, write_list, write_summary};
 use super::tools::Kind;
 use super::{error_code, error_type, logprobs, said};
-use crate::chat::{finish_reason, index, thinking};
+use crate::chat::{choice, finish_reason, index, thinking};
 use crate::{ClientStream, vendor_error};
 
 /// How many tools a response may call.
@@ -74,7 +74,7 @@ impl ClientStream for ResponseStream {
         if let Some(usage) = chunk.get("usage").and_then(|usage| usage.object()) {
             self.usage = Some(Usage::of(&usage));
         }
-        let choice = chunk.get("choices").and_then(|choices| choices.elements()?.first()?.object());
+        let choice = choice(chunk);
         let Some(choice) = choice.filter(|choice| index(choice) == 0) else { return };
         self.begin(Some(chunk), out);
         if let Some(delta) = choice.get("delta").and_then(|delta| delta.object()) {

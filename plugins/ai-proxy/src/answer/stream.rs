@@ -203,11 +203,12 @@ impl Events {
         provider.edit_chunk(chunk, &mut patch);
         let choices = chunk.get("choices").and_then(|choices| choices.elements()).unwrap_or_default();
         // An event that is about nothing but hidden thinking is left out.
-        let mut is_empty = !choices.is_empty() && chunk.get("usage").is_none_or(is_blank);
+        let edits_text = self.answers.edits_text();
+        let mut is_empty = edits_text && !choices.is_empty() && chunk.get("usage").is_none_or(is_blank);
         for choice in choices.iter().filter_map(|choice| choice.object()) {
             let finishes = choice.get("finish_reason").is_some_and(|reason| !is_blank(reason));
             self.follow(index(&choice), finishes);
-            if self.answers.edits_text() {
+            if edits_text {
                 self.envelope.get_or_insert_with(|| Envelope::of(chunk));
                 let hides = self.choice(&choice, finishes, &mut patch);
                 is_empty &= hides && !finishes;
@@ -215,8 +216,6 @@ impl Events {
                     let index = index(&choice);
                     self.settle(|choice| choice.index == index, out);
                 }
-            } else {
-                is_empty = false;
             }
         }
         if is_empty {
