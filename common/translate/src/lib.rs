@@ -298,6 +298,11 @@ impl Carried {
         self.back.as_ref().map(|back| back.answer(answer)).transpose()
     }
 
+    /// Whether chats become something else for the client.
+    pub fn translates_chats(&self) -> bool {
+        self.front.is_some()
+    }
+
     /// A whole chat completion as the client's answer; `None`: it is one.
     pub fn answer(&self, chat: &Document<'_>) -> Option<Vec<u8>> {
         self.front.as_ref().map(|front| front.answer(chat))

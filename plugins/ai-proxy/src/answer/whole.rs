@@ -2,7 +2,7 @@
 
 use common::filter::Flow;
 use common::http::{Fault, LocalReply};
-use common::json::{Document, JsonError, Object, Patch, Raw};
+use common::json::{self, Document, JsonError, Kind, Object, Patch, Raw};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
@@ -32,7 +32,12 @@ pub(crate) fn translate(
     text: &[u8],
 ) -> Result<Flow, Fault> {
     let chat = carried.chat_of_answer(text).map_err(invalid)?;
-    let found = Document::of(chat.as_deref().unwrap_or(text)).map_err(invalid)?;
+    let text = chat.as_deref().unwrap_or(text);
+    if !answers.edits_text() && !carried.translates_chats() {
+        let refusal = refusal(&json::object(text).map_err(invalid)?, dialect);
+        return Ok(refusal.map_or_else(|| chat.map_or(Flow::Pass, Flow::Send), Flow::Reply));
+    }
+    let found = Document::of(text).map_err(invalid)?;
     let answer = match edit_chat(answers, dialect, &found)? {
         Flow::Pass => carried.answer(&found).or(chat),
         Flow::Send(edited) => {
@@ -50,12 +55,15 @@ fn invalid(_: JsonError) -> Fault {
 
 fn edit_chat(answers: Answers, dialect: Dialect, chat: &Document<'_>) -> Result<Flow, Fault> {
     let body = chat.object();
-    let choices = body.get("choices").and_then(|choices| choices.elements());
-    if let (None, Some(error)) = (&choices, error_of(&body)) {
-        return Ok(Flow::Reply(refusal(error, dialect)));
+    if let Some(refusal) = refusal(&body, dialect) {
+        return Ok(Flow::Reply(refusal));
+    }
+    if !answers.edits_text() {
+        return Ok(Flow::Pass);
     }
     let mut patch = Patch::new(chat.text());
-    for choice in choices.into_iter().flatten().filter_map(|choice| choice.object()) {
+    let choices = body.get("choices").and_then(|choices| choices.elements()).unwrap_or_default();
+    for choice in choices.into_iter().filter_map(|choice| choice.object()) {
         if let Some(message) = choice.get("message").and_then(|message| message.object()) {
             edit_message(answers, &message, &mut patch);
         }
@@ -89,13 +97,17 @@ fn edit_message(answers: Answers, message: &Object<'_>, patch: &mut Patch<'_>) {
     }
 }
 
-/// A client that reads an answer would take an error with status 200 for one.
-fn refusal(error: Raw<'_>, dialect: Dialect) -> LocalReply {
+/// What stands for an error with status 200, which a client that reads an answer would take for one.
+fn refusal(chat: &Object<'_>, dialect: Dialect) -> Option<LocalReply> {
+    if chat.get("choices").is_some_and(|choices| choices.kind() == Kind::Array) {
+        return None;
+    }
+    let error = error_of(chat)?;
     let text = |raw: Raw<'_>| raw.as_str().map(|text| text.chars().take(MAX_MESSAGE).collect::<String>());
     let member = |name: &str| error.object().and_then(|object| object.get(name)).and_then(text);
     let message = member("message").or_else(|| text(error)).unwrap_or_else(|| "the upstream failed".into());
     let code = member("code").or_else(|| member("type")).unwrap_or_else(|| "upstream_error".into());
-    LocalReply::json(502, error::body(dialect, 502, &code, &message), "error_with_status_200")
+    Some(LocalReply::json(502, error::body(dialect, 502, &code, &message), "error_with_status_200"))
 }
 
 #[cfg(test)]
