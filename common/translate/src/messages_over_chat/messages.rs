@@ -148,9 +148,16 @@ impl<'a> Chat<'_, '_, 'a> {
             self.write_said(role, &Content::Whole(br#""""#));
             return Ok(());
         };
-        if let Some(text) = content.escaped() {
-            self.write_said(role, &Content::Pieces(pieces_of(role, text)));
-            return Ok(());
+        match content.escaped() {
+            Some(text) if role == Role::System => {
+                self.write_said(role, &Content::Pieces(pieces_of(role, text)));
+                return Ok(());
+            }
+            Some(_) => {
+                self.write_said(role, &Content::Whole(content.text()));
+                return Ok(());
+            }
+            None => {}
         }
         let said = self.said(role, content, "messages.content", place.member("content"))?;
         if !said.calls.is_empty() {

@@ -1,5 +1,7 @@
 //! The output of a response: its items, and the object that they stand in.
 
+use std::borrow::Cow;
+
 use common::json::{self, ArrayWriter, Kind as JsonKind, Object, ObjectWriter, Raw};
 
 use super::argument::Argument;
@@ -85,7 +87,7 @@ pub(super) struct Asked {
     /// As JSON, like what follows.
     pub(super) model: Vec<u8>,
     pub(super) service_tier: Vec<u8>,
-    pub(super) echo: Vec<(&'static str, Vec<u8>)>,
+    pub(super) echo: Vec<(&'static str, Cow<'static, [u8]>)>,
     pub(super) tools: Tools,
 }
 

@@ -1,5 +1,7 @@
 //! A request for a response, as a request for a chat.
 
+use std::borrow::Cow;
+
 use common::http::Fault;
 use common::json::{Kind, Object, ObjectWriter, Raw};
 
@@ -189,13 +191,15 @@ fn name_dropped(body: &Object<'_>, dropped: &mut Dropped) {
 }
 
 /// What the response repeats of its request, as JSON.
-pub(super) fn echo(body: &Object<'_>) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn echo(body: &Object<'_>) -> Vec<(&'static str, Cow<'static, [u8]>)> {
     // Of a client that writes its JSON over many lines: an event's is one.
     let one_line = |text: &[u8]| {
-        text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect::<Vec<u8>>()
+        let mut line = text.to_vec();
+        line.iter_mut().for_each(|byte| *byte = if matches!(*byte, b'\n' | b'\r') { b' ' } else { *byte });
+        Cow::Owned(line)
     };
-    let value = |name: &str, absent: &[u8]| {
-        member(body, name).map_or_else(|| absent.to_vec(), |value| one_line(value.text()))
+    let value = |name: &str, absent: &'static [u8]| {
+        member(body, name).map_or(Cow::Borrowed(absent), |value| one_line(value.text()))
     };
     let of = |outer: &str, name: &str| {
         let value = body.get(outer).and_then(|outer| member(&outer.object()?, name));
@@ -204,31 +208,31 @@ pub(super) fn echo(body: &Object<'_>) -> Vec<(&'static str, Vec<u8>)> {
     let mut reasoning = Vec::new();
     let mut object = ObjectWriter::open(&mut reasoning);
     for name in ["effort", "summary"] {
-        object.raw(name, &of("reasoning", name).unwrap_or_else(|| b"null".to_vec()));
+        object.raw(name, &of("reasoning", name).unwrap_or(Cow::Borrowed(b"null")));
     }
     object.close();
     let mut text = Vec::new();
     let mut object = ObjectWriter::open(&mut text);
-    object.raw("format", &of("text", "format").unwrap_or_else(|| br#"{"type":"text"}"#.to_vec()));
+    object.raw("format", &of("text", "format").unwrap_or(Cow::Borrowed(br#"{"type":"text"}"#)));
     if let Some(verbosity) = of("text", "verbosity") {
         object.raw("verbosity", &verbosity);
     }
     object.close();
     let null = |name: &'static str| (name, value(name, b"null"));
     vec![
-        ("background", b"false".to_vec()),
+        ("background", Cow::Borrowed(b"false")),
         null("instructions"),
         null("max_output_tokens"),
         null("max_tool_calls"),
         ("metadata", value("metadata", b"{}")),
         ("parallel_tool_calls", value("parallel_tool_calls", b"true")),
-        ("previous_response_id", b"null".to_vec()),
+        ("previous_response_id", Cow::Borrowed(b"null")),
         null("prompt_cache_key"),
-        ("reasoning", reasoning),
+        ("reasoning", reasoning.into()),
         null("safety_identifier"),
-        ("store", b"false".to_vec()),
+        ("store", Cow::Borrowed(b"false")),
         null("temperature"),
-        ("text", text),
+        ("text", text.into()),
         ("tool_choice", value("tool_choice", br#""auto""#)),
         ("tools", value("tools", b"[]")),
         ("top_logprobs", value("top_logprobs", b"0")),
