@@ -149,55 +149,70 @@ impl Labels<'_> {
         match self {
             Self::Higress { route, cluster, model, consumer } => format!(
                 "route.{}.upstream.{}.model.{}.consumer.{}.metric.{name}",
-                label(route, "-"),
-                label(cluster, "-"),
-                label(model, "unknown"),
-                label(consumer, "none"),
+                label(route, "-", Marks::At(&["upstream", "model", "consumer"])),
+                label(cluster, "-", Marks::At(&["model", "consumer"])),
+                label(model, "unknown", Marks::At(&["consumer"])),
+                label(consumer, "none", Marks::Alone(&["metric"])),
             ),
             Self::Otel { operation, provider, request_model, response_model, error, route, consumer } => {
+                const NEXT: [&str; 6] =
+                    ["request_model", "response_model", "token_type", "error_type", "route", "consumer"];
+                let [_, of_request @ ..] = &NEXT;
+                let [_, _, of_response @ ..] = &NEXT;
                 let error = error.map(|error| format!(".error_type.{error}")).unwrap_or_default();
                 format!(
                     "{name}.op.{}.provider.{}.request_model.{}.response_model.{}{}{error}.route.{}.consumer.{}",
-                    label(operation, "chat"),
-                    label(provider, "unknown"),
-                    label(request_model, "unknown"),
-                    label(response_model, "unknown"),
+                    operation,
+                    label(provider, "unknown", Marks::Alone(&NEXT)),
+                    label(request_model, "unknown", Marks::Alone(of_request)),
+                    label(response_model, "unknown", Marks::Alone(of_response)),
                     metric.token_type(),
-                    label(route, "-"),
-                    label(consumer, "none"),
+                    label(route, "-", Marks::Alone(&["consumer"])),
+                    label(consumer, "none", Marks::Alone(&[])),
                 )
             }
         }
     }
 }
 
-/// A label as it may stand in a name: not empty, not too long, and without what would look like the next label.
-fn label(text: &str, without: &str) -> String {
-    const MARKS: [&str; 11] = [
-        ".upstream.",
-        ".model.",
-        ".consumer.",
-        ".metric.",
-        ".provider.",
-        ".request_model.",
-        ".response_model.",
-        ".token_type.",
-        ".error_type.",
-        ".route.",
-        ".op.",
-    ];
+/// The words by which tags find the labels that come behind one in a name.
+#[derive(Debug, Clone, Copy)]
+enum Marks<'a> {
+    /// Anything may stand before them: the tags that Higress documents look for `model.`, and find it in
+    /// `llama-model.` too.
+    At(&'a [&'a str]),
+    /// Only a dot, or nothing.
+    Alone(&'a [&'a str]),
+}
+
+impl Marks<'_> {
+    /// Whether a tag would take what stands between two dots for a mark.
+    fn end(self, part: &str) -> bool {
+        match self {
+            Self::At(words) => words.iter().any(|word| part.ends_with(word)),
+            Self::Alone(words) => words.contains(&part),
+        }
+    }
+}
+
+/// A label as it may stand in a name: not empty, not too long, and without what would look like the beginning of the
+/// next label. That is a mark with a dot behind it, so an underscore stands there instead, at the end too.
+fn label(text: &str, without: &str, marks: Marks<'_>) -> String {
     if text.is_empty() {
         return without.to_owned();
     }
     let end = (0..=text.len().min(MAX_LABEL)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let mut text = text.get(..end).unwrap_or_default().replace(|char: char| char.is_control(), "_");
-    for mark in MARKS {
-        // Two of them may share a dot.
-        while text.contains(mark) {
-            text = text.replace(mark, &mark.replace('.', "_"));
+    let mut out = String::with_capacity(end + 1);
+    let mut parts = text.get(..end).unwrap_or_default().split('.').peekable();
+    while let Some(part) = parts.next() {
+        out.extend(part.chars().map(|char| if char.is_control() { '_' } else { char }));
+        if marks.end(part) {
+            out.push('_');
+        } else if parts.peek().is_some() {
+            out.push('.');
         }
     }
-    text
+    out
 }
 
 /// What this VM has counted so far, so that the host is asked for each metric once.
@@ -257,6 +272,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use common::testkit::FakeEnvoy;
+    use regex_lite::Regex;
 
     use super::*;
 
@@ -291,11 +307,181 @@ mod tests {
 
     #[test]
     fn a_label_cannot_pass_for_the_next_one() {
-        assert_eq!(label("a.model.b", ""), "a_model_b");
-        assert_eq!(label("a.model.model.b", ""), "a_model_model.b");
-        assert_eq!(label("x\ny.z", ""), "x_y.z");
-        assert_eq!(label("", "none"), "none");
-        assert_eq!(label(&"é".repeat(200), "").len(), 200);
+        let at = |text: &str| label(text, "", Marks::At(&["model", "consumer"]));
+        assert_eq!(at("a.model.b"), "a.model_b");
+        assert_eq!(at("a.model.model.b"), "a.model_model_b");
+        assert_eq!(at("llama-model"), "llama-model_");
+        assert_eq!(at("model"), "model_");
+        assert_eq!(at("models.model-a.modelb"), "models.model-a.modelb");
+        assert_eq!(at("acme-consumer.1"), "acme-consumer_1");
+        let alone = |text: &str| label(text, "", Marks::Alone(&["route", "consumer"]));
+        assert_eq!(alone("acme.route"), "acme.route_");
+        assert_eq!(alone("route.a"), "route_a");
+        assert_eq!(alone("my-route.a"), "my-route.a");
+        assert_eq!(alone("x\ny.z"), "x_y.z");
+        assert_eq!(label("", "none", Marks::Alone(&[])), "none");
+        assert_eq!(at(&"é".repeat(200)).len(), 200);
+    }
+
+    /// The tags that ship, in YAML or JSON: their names, and the group that is the label.
+    fn shipped_tags(file: &str) -> Vec<(String, Regex)> {
+        let yaml = Regex::new(r"\{ tag_name: ([\w.]+), regex: '([^']+)' \}").unwrap();
+        let json = Regex::new(r#"\{ "tag_name": "([\w.]+)", "regex": "([^"]+)" \}"#).unwrap();
+        let of = |line: &Regex| -> Vec<(String, String)> {
+            line.captures_iter(file).map(|groups| (groups[1].to_owned(), groups[2].to_owned())).collect()
+        };
+        let json = of(&json).into_iter().map(|(name, regex)| (name, regex.replace("\\\\", "\\")));
+        let found = of(&yaml).into_iter().chain(json);
+        found.map(|(name, regex)| (name, Regex::new(&regex).unwrap())).collect()
+    }
+
+    /// Those that Higress documents, which are laxer.
+    fn documented_tags() -> Vec<(String, Regex)> {
+        [
+            ("ai_route", r"^wasmcustom\.route\.((.*?)\.)upstream\."),
+            ("ai_cluster", r"^wasmcustom\.route\..*?\.?upstream\.((.*?)\.)model\."),
+            ("ai_model", r"^wasmcustom\.route\..*?model\.((.*?)\.)consumer\."),
+            ("ai_consumer", r"^wasmcustom\.route\..*?consumer\.((.*?)\.)metric\."),
+        ]
+        .map(|(name, regex)| (name.to_owned(), Regex::new(regex).unwrap()))
+        .into()
+    }
+
+    /// What tags make of a name: the labels, and the name that is left.
+    fn tagged(tags: &[(String, Regex)], name: &str) -> (Vec<(String, String)>, String) {
+        let name = format!("wasmcustom.{name}");
+        let (mut labels, mut cut) = (Vec::new(), Vec::new());
+        for (tag, regex) in tags {
+            if let Some(groups) = regex.captures(&name) {
+                labels.push((tag.replace('.', "_"), groups[2].to_owned()));
+                cut.push(groups.get(1).unwrap().range());
+            }
+        }
+        let rest = name.char_indices().filter(|(at, _)| !cut.iter().any(|range| range.contains(at)));
+        (labels, rest.map(|(_, char)| char).collect())
+    }
+
+    /// Names as gateways have them, and as clients may choose them.
+    const NAMES: [&str; 28] = [
+        "plain",
+        "chat@prod@v1",
+        "-",
+        "upstream",
+        "model",
+        "consumer",
+        "metric",
+        "route",
+        "provider",
+        "request_model",
+        "chat-model",
+        "chat-upstream",
+        "llama-model",
+        "my-consumer",
+        "outbound|8000||llama-model.default.svc.cluster.local",
+        "outbound|443||upstream.model.consumer.metric.dns",
+        "acme-consumer.1",
+        "acme.consumer.x.metric.y",
+        "model.consumer",
+        "a.upstream.b.model.c.consumer.d",
+        "acme.route",
+        "acme.response_model.b",
+        "request_model.response_model",
+        "token_type.input",
+        "x.error_type.500",
+        "x.route.y.consumer.z",
+        "metric.upstream.route",
+        "gpt-4.1",
+    ];
+
+    const FILES: [&str; 3] = [
+        include_str!("../../../envoy/ai-statistics.yaml"),
+        include_str!("../../../examples/observability/envoy.yaml"),
+        include_str!("../../../examples/observability/istio.yaml"),
+    ];
+
+    fn pairs(pairs: &[(&str, String)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    #[test]
+    fn the_tags_that_ship_and_those_of_higress_find_every_label_of_higress() {
+        let shipped: Vec<_> = FILES.map(shipped_tags).into();
+        assert!(shipped.iter().all(|tags| tags.len() == 12), "a line that is not read");
+        for tags in shipped.iter().chain([&documented_tags()]) {
+            for (at, one) in NAMES.iter().enumerate() {
+                for two in NAMES {
+                    for turn in 0..4 {
+                        let mut values = ["r", "c", "m", "x"];
+                        values[turn] = one;
+                        values[(turn + 1 + at % 3) % 4] = two;
+                        let [route, cluster, model, consumer] = values;
+                        let labels = Labels::Higress { route, cluster, model, consumer };
+                        let (found, rest) = tagged(tags, &labels.named(Metric::InputToken));
+                        let expected = pairs(&[
+                            ("ai_route", label(route, "-", Marks::At(&["upstream", "model", "consumer"]))),
+                            ("ai_cluster", label(cluster, "-", Marks::At(&["model", "consumer"]))),
+                            ("ai_model", label(model, "unknown", Marks::At(&["consumer"]))),
+                            ("ai_consumer", label(consumer, "none", Marks::Alone(&["metric"]))),
+                        ]);
+                        assert_eq!(found, expected, "{values:?}");
+                        assert_eq!(rest, "wasmcustom.route.upstream.model.consumer.metric.input_token");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_tags_that_ship_find_every_label_of_opentelemetry() {
+        let tags = shipped_tags(FILES[0]);
+        for file in FILES {
+            let texts = |tags: &[(String, Regex)]| -> Vec<String> {
+                tags.iter().map(|(name, regex)| format!("{name} {regex}")).collect()
+            };
+            assert_eq!(texts(&shipped_tags(file)), texts(&tags), "the three files have the same tags");
+        }
+        let others = Marks::Alone(&["response_model", "token_type", "error_type", "route", "consumer"]);
+        let last = Marks::Alone(&["token_type", "error_type", "route", "consumer"]);
+        for one in NAMES {
+            for two in NAMES {
+                for turn in 0..5 {
+                    let mut values = ["p", "q", "a", "r", "c"];
+                    values[turn] = one;
+                    values[(turn + 1) % 5] = two;
+                    let [provider, request_model, response_model, route, consumer] = values;
+                    let labels = Labels::Otel {
+                        operation: "chat",
+                        provider,
+                        request_model,
+                        response_model,
+                        error: Some("429"),
+                        route,
+                        consumer,
+                    };
+                    let (found, rest) = tagged(&tags, &labels.named(Metric::TokenUsageInput));
+                    let provider = Marks::Alone(&[
+                        "request_model",
+                        "response_model",
+                        "token_type",
+                        "error_type",
+                        "route",
+                        "consumer",
+                    ]);
+                    let expected = pairs(&[
+                        ("gen_ai_operation_name", "chat".to_owned()),
+                        ("gen_ai_provider_name", label(values[0], "", provider)),
+                        ("gen_ai_request_model", label(request_model, "", others)),
+                        ("gen_ai_response_model", label(response_model, "", last)),
+                        ("gen_ai_token_type", "input".to_owned()),
+                        ("error_type", "429".to_owned()),
+                        ("ai_route", label(route, "", Marks::Alone(&["consumer"]))),
+                        ("ai_consumer", label(consumer, "", Marks::Alone(&[]))),
+                    ]);
+                    assert_eq!(found, expected, "{values:?}");
+                    assert_eq!(rest, "wasmcustom.gen_ai.client.token.usage");
+                }
+            }
+        }
     }
 
     #[test]
