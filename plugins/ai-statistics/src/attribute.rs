@@ -6,7 +6,7 @@ use common::config::{ConfigError, Node, Section};
 use common::json::{self, Kind, Query};
 
 use crate::built_in::BuiltIn;
-use crate::log::Written;
+use crate::log::{REDACTED, Redaction, Written};
 use crate::text::{Growing, truncated};
 
 /// What the access log's object and flags of other builds of Envoy are stored under.
@@ -59,6 +59,8 @@ pub(crate) struct Attribute {
     pub(crate) log: Log,
     /// With the prefix.
     pub(crate) span_key: Option<String>,
+    /// What nobody may read of it, wherever it is written.
+    pub(crate) redaction: Redaction,
 }
 
 /// Where in the log an attribute stands.
@@ -158,6 +160,7 @@ impl Attribute {
             built_in,
             default: Some(settings.default_value).filter(|text| !text.is_empty()),
             log,
+            redaction: Redaction::default(),
         })
     }
 
@@ -169,7 +172,20 @@ impl Attribute {
             Some(built_in) if built_in.is_of_request() => Source::RequestBody(None),
             Some(_) => Source::Response { rule: Rule::Append },
         };
-        Self { key: key.to_owned(), source, built_in, default: None, log: Log::Member, span_key: None }
+        Self {
+            key: key.to_owned(),
+            source,
+            built_in,
+            default: None,
+            log: Log::Member,
+            span_key: None,
+            redaction: Redaction::default(),
+        }
+    }
+
+    /// The text of a value as others may read it.
+    pub(crate) fn shown<'a>(&self, value: &'a Value) -> &'a str {
+        if self.redaction.is_whole { REDACTED } else { value.text() }
     }
 
     /// The value, or what stands in for it.
@@ -191,11 +207,15 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// The value of a JSON text, no larger than the limit; null is none.
-    pub(crate) fn of(text: &[u8], limit: usize) -> Option<Self> {
-        let value = json::value(text).ok()?;
+    /// The value of a JSON text, no larger than the limit; null is none. What may not be read inside of it is taken
+    /// out before it is cut: of half a text nobody can tell what it was.
+    pub(crate) fn of(text: &[u8], limit: usize, redaction: &Redaction) -> Option<Self> {
+        if json::value(text).ok()?.kind() == Kind::Null {
+            return None;
+        }
+        let text = redaction.applied(text);
+        let value = json::value(&text).ok()?;
         match value.kind() {
-            Kind::Null => None,
             Kind::String => Some(Self::Text(truncated(&value.as_str()?, limit))),
             _ => {
                 let text = std::str::from_utf8(value.text()).ok()?;
@@ -209,8 +229,11 @@ impl Value {
     }
 
     /// A text, no larger than the limit.
-    pub(crate) fn of_text(text: &str, limit: usize) -> Self {
-        Self::Text(truncated(text, limit))
+    pub(crate) fn of_text(text: &str, limit: usize, redaction: &Redaction) -> Self {
+        match redaction.is_inside() && !text.is_empty() {
+            true => Self::Text(REDACTED.to_owned()),
+            false => Self::Text(truncated(text, limit)),
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -256,33 +279,34 @@ impl Collected {
     }
 
     /// An event has this JSON text.
-    pub(crate) fn take(&mut self, found: &[u8], limit: usize) {
+    pub(crate) fn take(&mut self, found: &[u8], limit: usize, redaction: &Redaction) {
         match self.rule {
             Rule::First if self.is_seen => {}
-            Rule::First | Rule::Replace => self.value = Value::of(found, limit),
+            Rule::First | Rule::Replace => self.value = Value::of(found, limit, redaction),
             Rule::Append => self.text.push(&string_form(found), limit),
         }
         self.is_seen = true;
     }
 
     /// An event has this text.
-    pub(crate) fn take_text(&mut self, found: &str, limit: usize) {
+    pub(crate) fn take_text(&mut self, found: &str, limit: usize, redaction: &Redaction) {
         match self.rule {
             Rule::First if self.is_seen => {}
-            Rule::First | Rule::Replace => self.value = Some(Value::of_text(found, limit)),
+            Rule::First | Rule::Replace => self.value = Some(Value::of_text(found, limit, redaction)),
             Rule::Append => self.text.push(found, limit),
         }
         self.is_seen = true;
     }
 
     /// The value, and nothing is left of it here. What is appended is a text, if an empty one.
-    pub(crate) fn finish(&mut self, limit: usize) -> Option<Value> {
+    pub(crate) fn finish(&mut self, limit: usize, redaction: &Redaction) -> Option<Value> {
         match self.rule {
             Rule::First | Rule::Replace => self.value.take(),
             Rule::Append => {
                 let text = self.text.text(limit);
                 self.text.clear();
-                Some(Value::Text(text))
+                // It is no longer than the limit, but for the mark in its middle.
+                Some(Value::of_text(&text, usize::MAX, redaction))
             }
         }
     }
@@ -295,9 +319,10 @@ mod tests {
     fn check(rule: Rule, events: &[&str], expected: Option<&Value>) {
         let mut collected = Collected::new(rule);
         for event in events {
-            collected.take(event.as_bytes(), 100);
+            collected.take(event.as_bytes(), 100, &Redaction::default());
         }
-        assert_eq!(collected.finish(100).as_ref(), expected, "{rule:?}: {events:?}");
+        let found = collected.finish(100, &Redaction::default());
+        assert_eq!(found.as_ref(), expected, "{rule:?}: {events:?}");
     }
 
     fn text(text: &str) -> Option<Value> {
@@ -324,8 +349,9 @@ mod tests {
 
     #[test]
     fn a_long_value_is_cut_and_becomes_a_text() {
-        assert_eq!(Value::of(b"[1,2,3,4,5,6]", 6), text("[1, [truncated] ,6]"));
-        assert_eq!(Value::of(br#""abcdefghijklmnop""#, 10), text("abcde [truncated] lmnop"));
-        assert_eq!(Value::of(b"null", 6), None);
+        let cut = |text: &[u8], limit: usize| Value::of(text, limit, &Redaction::default());
+        assert_eq!(cut(b"[1,2,3,4,5,6]", 6), text("[1, [truncated] ,6]"));
+        assert_eq!(cut(br#""abcdefghijklmnop""#, 10), text("abcde [truncated] lmnop"));
+        assert_eq!(cut(b"null", 6), None);
     }
 }

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::attribute::{Attribute, Rule, Source};
 use crate::built_in::BuiltIn;
-use crate::log::Redaction;
+use crate::log::Redactions;
 use crate::metrics::Metrics;
 
 /// Headers in which an authentication filter before this one names the consumer.
@@ -83,8 +83,9 @@ common::settings! {
         /// For which requests span attributes are written. `auto`: those that Envoy traces, by what it writes into its
         /// request id; with `pack_trace_reason: false` it writes nothing there, so say `always`. Or `never`.
         span_attributes: String = "auto".to_owned(),
-        /// Members of `ai_log` that are written as `[redacted]`: paths of names with `#` for each element, such as
-        /// `messages.#.content`.
+        /// Members of `ai_log` that are written as `[redacted]`, before anything is cut: paths of names with `#` for
+        /// each element, such as `messages.#.content`. Those of an attribute are redacted in spans and fields of
+        /// their own, too. Where a path cannot go on, such as into a text, nothing is shown.
         redact: Vec<String>,
     }
 }
@@ -110,7 +111,7 @@ pub struct Config {
     pub(crate) histograms: bool,
     pub(crate) encoding: Encoding,
     pub(crate) spans: Spans,
-    pub(crate) redactions: Vec<Redaction>,
+    pub(crate) redactions: Redactions,
     /// Members of requests that attributes need.
     pub(crate) of_request: Keep,
     /// Members of whole responses that attributes need.
@@ -200,7 +201,7 @@ impl Config {
             }
         };
         let named = |keys: &[&str]| keys.iter().map(|key| Attribute::logged(key)).collect();
-        let (attributes, default_limit): (Vec<Attribute>, usize) = if settings.use_default_attributes {
+        let (mut attributes, default_limit): (Vec<Attribute>, usize) = if settings.use_default_attributes {
             (named(&ALL_ATTRIBUTES), 10 << 20)
         } else if settings.use_default_response_attributes {
             (named(&TOKEN_ATTRIBUTES), 4000)
@@ -209,6 +210,10 @@ impl Config {
             let attributes: Result<_, _> = nodes.iter().map(|node| Attribute::load(section, node)).collect();
             (attributes?, DEFAULT_VALUE_LENGTH)
         };
+        let redactions = Redactions::parse(&settings.redact);
+        for attribute in &mut attributes {
+            attribute.redaction = redactions.of(&attribute.key);
+        }
         let has_default_set = settings.use_default_attributes || settings.use_default_response_attributes;
         let path_suffixes = match settings.enable_path_suffixes {
             Some(suffixes) => suffixes,
@@ -238,7 +243,7 @@ impl Config {
             histograms: settings.histograms,
             encoding,
             spans,
-            redactions: settings.redact.iter().map(|path| Redaction::parse(path)).collect(),
+            redactions,
             of_request: kept(&attributes, true),
             of_response: kept(&attributes, false),
             searches,

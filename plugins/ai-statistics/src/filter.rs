@@ -16,7 +16,7 @@ use common::llm::usage::{Details, Format, Reader, Report, Usage};
 use crate::attribute::{Attribute, Collected, Log, SPAN_PREFIX, Source, Value};
 use crate::built_in::{self, BuiltIn, Tokens};
 use crate::config::{Config, MAX_KEPT, Spans, What};
-use crate::log::{Members, Writer, escaped};
+use crate::log::{Members, Redaction, Writer, escaped};
 use crate::metrics::{Labels, Metric};
 use crate::request::RequestReader;
 use crate::tool_calls::ToolCalls;
@@ -120,7 +120,8 @@ impl Filter for AiStatistics {
                 Source::RequestHeader(name) => head.get_str(name),
                 _ => continue,
             };
-            filter.found(env, at, attribute, value.map(|text| Value::of_text(text, config.value_limit)));
+            let value = value.map(|text| Value::of_text(text, config.value_limit, &attribute.redaction));
+            filter.found(env, at, attribute, value);
         }
         let body = if reads_body { RequestBody::Observed } else { RequestBody::Pass };
         Ok(Start::Run { filter, body, response: true })
@@ -148,7 +149,8 @@ impl Filter for AiStatistics {
         let config = Rc::clone(&self.config);
         for (attribute, at) in config.attributes.iter().zip(0..) {
             if let Source::ResponseHeader(name) = &attribute.source {
-                let value = cx.head.get_str(name).map(|text| Value::of_text(text, config.value_limit));
+                let value = cx.head.get_str(name);
+                let value = value.map(|text| Value::of_text(text, config.value_limit, &attribute.redaction));
                 self.found(cx.env, at, attribute, value);
             }
         }
@@ -219,7 +221,8 @@ impl AiStatistics {
                 Some(BuiltIn::System) => built_in::system(kept),
                 _ => None,
             });
-            self.found(env, at, attribute, found.and_then(|text| Value::of(&text, config.value_limit)));
+            let value = found.and_then(|text| Value::of(&text, config.value_limit, &attribute.redaction));
+            self.found(env, at, attribute, value);
         }
     }
 
@@ -229,7 +232,7 @@ impl AiStatistics {
         if let Some(key) = attribute.span_key.as_ref().filter(|_| self.traced == Traced::Yes)
             && !value.is_empty()
         {
-            env.set_property(key, value.text().as_bytes());
+            env.set_property(key, attribute.shown(&value).as_bytes());
         }
         if attribute.log != Log::Nowhere {
             self.values.push((at, value));
@@ -371,15 +374,17 @@ impl AiStatistics {
                 (Source::Body(path), false) => {
                     let kept = response.reader.as_ref().map(Reader::kept).unwrap_or_default();
                     let found = path.as_ref().and_then(|path| path.find(kept));
-                    found.and_then(|text| Value::of(&text, config.value_limit))
+                    found.and_then(|text| Value::of(&text, config.value_limit, &attribute.redaction))
                 }
                 (Source::Response { .. }, false) => None,
                 _ => continue,
             };
             let value = value.filter(|value| attribute.built_in.is_none() || !value.is_empty());
             let value = value.or_else(|| match attribute.built_in? {
-                BuiltIn::Tokens(tokens) => counted(report, tokens),
-                built_in if !response.is_stream => response.whole(&config, built_in),
+                BuiltIn::Tokens(tokens) => counted(report, tokens, &attribute.redaction),
+                built_in if !response.is_stream => {
+                    response.whole(config.value_limit, built_in, &attribute.redaction)
+                }
                 _ => None,
             });
             self.found(env, at, attribute, value);
@@ -398,7 +403,7 @@ impl AiStatistics {
                         attribute.built_in,
                         Some(BuiltIn::Tokens(Tokens::InputDetails | Tokens::OutputDetails))
                     );
-                    let text = value.text().as_bytes();
+                    let text = attribute.shown(&value).as_bytes();
                     let text = if is_map { Cow::Borrowed(text) } else { Cow::Owned(escaped(text)) };
                     env.set_property(&attribute.key, &text);
                 }
@@ -589,9 +594,9 @@ impl Response {
             let value = match search.what {
                 What::BuiltIn(BuiltIn::ToolCalls) => {
                     let json = self.calls.to_json(config.stream_limit);
-                    json.and_then(|json| Value::of(&json, config.value_limit))
+                    json.and_then(|json| Value::of(&json, config.value_limit, &attribute.redaction))
                 }
-                _ => collected.finish(config.stream_limit),
+                _ => collected.finish(config.stream_limit, &attribute.redaction),
             };
             match value {
                 Some(value) if value.is_empty() => empty = Some(value),
@@ -603,18 +608,18 @@ impl Response {
     }
 
     /// The built-in value in a whole body.
-    fn whole(&self, config: &Config, wanted: BuiltIn) -> Option<Value> {
+    fn whole(&self, limit: usize, wanted: BuiltIn, redaction: &Redaction) -> Option<Value> {
         let body = json::object(self.reader.as_ref()?.kept()).ok()?;
         if wanted != BuiltIn::ToolCalls {
-            return built_in::whole(&body, wanted).map(|text| Value::of_text(&text, config.value_limit));
+            return built_in::whole(&body, wanted).map(|text| Value::of_text(&text, limit, redaction));
         }
         if let Some(choices) = body.get("choices") {
             let message = choices.elements()?.first()?.object()?.get("message")?.object()?;
-            return Value::of(message.get("tool_calls")?.text(), config.value_limit);
+            return Value::of(message.get("tool_calls")?.text(), limit, redaction);
         }
         let mut calls = ToolCalls::default();
-        calls.blocks(body.get("content")?, config.value_limit);
-        Value::of(&calls.to_json(config.value_limit)?, config.value_limit)
+        calls.blocks(body.get("content")?, limit);
+        Value::of(&calls.to_json(limit)?, limit, redaction)
     }
 }
 
@@ -622,13 +627,15 @@ impl Response {
 fn search(config: &Config, collected: &mut [Collected], calls: &mut ToolCalls, text: &[u8]) {
     let mut parsed = None;
     for (search, collected) in config.searches.iter().zip(collected) {
+        let Some(Attribute { source, redaction, .. }) = config.attributes.get(search.attribute) else {
+            continue;
+        };
         match &search.what {
             What::Path => {
-                let source = config.attributes.get(search.attribute).map(|attribute| &attribute.source);
-                if let Some(Source::Stream { path: Some(path), .. }) = source
+                if let Source::Stream { path: Some(path), .. } = source
                     && let Some(found) = path.find(text)
                 {
-                    collected.take(&found, config.stream_limit);
+                    collected.take(&found, config.stream_limit, redaction);
                 }
             }
             What::BuiltIn(wanted) => {
@@ -637,7 +644,7 @@ fn search(config: &Config, collected: &mut [Collected], calls: &mut ToolCalls, t
                 if *wanted == BuiltIn::ToolCalls {
                     calls.event(event, config.stream_limit);
                 } else if let Some(added) = built_in::added(event, *wanted) {
-                    collected.take_text(&added, config.stream_limit);
+                    collected.take_text(&added, config.stream_limit, redaction);
                 }
             }
         }
@@ -645,11 +652,14 @@ fn search(config: &Config, collected: &mut [Collected], calls: &mut ToolCalls, t
 }
 
 /// The counts that an attribute is.
-fn counted(report: &Report, tokens: Tokens) -> Option<Value> {
+fn counted(report: &Report, tokens: Tokens, redaction: &Redaction) -> Option<Value> {
     let usage = report.usage.as_ref()?;
-    let number = |count: Option<u64>| count.map(|count| Value::Json(count.to_string()));
+    let number = |count: Option<u64>| Value::of(count?.to_string().as_bytes(), usize::MAX, redaction);
     // A map is written as a text.
-    let map = |details: &Details| Some(Value::Text(details.to_json()));
+    let map = |details: &Details| {
+        let text = details.to_json();
+        Some(Value::Text(String::from_utf8_lossy(&redaction.applied(text.as_bytes())).into_owned()))
+    };
     match tokens {
         Tokens::Reasoning => number(usage.reasoning),
         Tokens::Cached => number(usage.cached),

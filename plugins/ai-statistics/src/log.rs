@@ -8,7 +8,7 @@ use common::json::{self, Raw};
 use crate::config::Encoding;
 
 /// What a redacted value is written as.
-const REDACTED: &[u8] = b"\"[redacted]\"";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Members of `ai_log` beside those that every exchange has, in the order of their names.
 #[derive(Debug, Default)]
@@ -98,42 +98,42 @@ pub(crate) struct Writer<'a> {
     members: Members<'a>,
     /// How many of them are written.
     written: usize,
-    /// How it is written as long as it is not closed.
-    during: Encoding,
     encoding: Encoding,
-    redactions: &'a [Redaction],
+    redactions: &'a Redactions,
 }
 
 impl<'a> Writer<'a> {
     /// Opens the object.
-    pub(crate) fn open(members: Members<'a>, encoding: Encoding, redactions: &'a [Redaction]) -> Self {
+    pub(crate) fn open(members: Members<'a>, encoding: Encoding, redactions: &'a Redactions) -> Self {
         let mut out = Vec::with_capacity(512);
         out.push(b'{');
-        // What is redacted must be JSON until it is.
-        let during = if redactions.is_empty() { encoding } else { Encoding::Raw };
-        Self { out, members, written: 0, during, encoding, redactions }
+        Self { out, members, written: 0, encoding, redactions }
     }
 
     /// A member with this text.
     #[inline(never)]
     pub(crate) fn text(&mut self, name: &str, text: &str) {
         if self.begins(name) {
-            self.quoted(text);
+            self.quoted(if self.redactions.lead_into(name) { REDACTED } else { text });
         }
     }
 
     /// A member with this number.
     #[inline(never)]
     pub(crate) fn number(&mut self, name: &str, number: u64) {
-        if self.begins(name) {
-            write_number(&mut self.out, number);
+        if !self.begins(name) {
+            return;
+        }
+        match self.redactions.lead_into(name) {
+            true => self.quoted(REDACTED),
+            false => write_number(&mut self.out, number),
         }
     }
 
     /// A member with this JSON.
     pub(crate) fn json(&mut self, name: &str, json: &[u8]) {
         if self.begins(name) {
-            self.raw(json);
+            self.shown(name, json);
         }
     }
 
@@ -141,11 +141,7 @@ impl<'a> Writer<'a> {
     pub(crate) fn close(mut self) -> Vec<u8> {
         while self.write_next() {}
         self.out.push(b'}');
-        if self.redactions.is_empty() {
-            return self.out;
-        }
-        let out = self.redactions.iter().fold(self.out, |text, redaction| redaction.applied(text));
-        if self.encoding == Encoding::Raw { out } else { escaped(&out) }
+        self.out
     }
 
     /// Whether a member of its own is to be written now, and not another of the same name.
@@ -191,8 +187,10 @@ impl<'a> Writer<'a> {
             self.quoted(name);
             self.out.push(b':');
             match value {
+                Written::Text(_) if self.redactions.hide(name) => self.quoted(REDACTED),
+                // What may not be read inside of an attribute has been taken out of it before it was cut.
                 Written::Text(text) => self.quoted(text),
-                Written::Json(json) => self.raw(json),
+                Written::Json(json) => self.shown(name, json),
             }
         }
         let is_written = next.is_some();
@@ -207,7 +205,7 @@ impl<'a> Writer<'a> {
     }
 
     fn quote(&mut self) {
-        if self.during == Encoding::Escaped {
+        if self.encoding == Encoding::Escaped {
             self.out.push(b'\\');
         }
         self.out.push(b'"');
@@ -215,12 +213,24 @@ impl<'a> Writer<'a> {
 
     fn quoted(&mut self, text: &str) {
         self.quote();
-        write_inside(&mut self.out, text, self.during);
+        write_inside(&mut self.out, text, self.encoding);
         self.quote();
     }
 
+    /// What may be read of a JSON text.
+    fn shown(&mut self, name: &str, json: &[u8]) {
+        if !self.redactions.lead_into(name) {
+            return self.raw(json);
+        }
+        let redaction = self.redactions.of(name);
+        match redaction.is_whole {
+            true => self.quoted(REDACTED),
+            false => self.raw(&redaction.applied(json)),
+        }
+    }
+
     fn raw(&mut self, json: &[u8]) {
-        match self.during {
+        match self.encoding {
             Encoding::Raw => self.out.extend_from_slice(json),
             Encoding::Escaped => write_escaped(&mut self.out, json),
         }
@@ -283,31 +293,81 @@ fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     Some(value.as_str()?.into_owned().into_bytes())
 }
 
-/// Where in `ai_log` values are that nobody may read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Redaction(Vec<String>);
+/// Where in `ai_log` values are that nobody may read: the names that lead to each.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Redactions(Vec<Vec<String>>);
 
-impl Redaction {
+impl Redactions {
     /// Names with dots between them; `#` is each element of an array.
-    pub(crate) fn parse(path: &str) -> Self {
-        Self(json::path_names(path))
+    pub(crate) fn parse(paths: &[String]) -> Self {
+        Self(paths.iter().map(|path| json::path_names(path)).collect())
     }
 
-    fn applied(&self, text: Vec<u8>) -> Vec<u8> {
-        let Ok(value) = json::value(&text) else { return text };
-        let mut out = Vec::with_capacity(text.len());
-        write_redacted(&mut out, value, &self.0);
-        out
+    /// What may not be read of one member.
+    pub(crate) fn of(&self, member: &str) -> Redaction {
+        let mut redaction = Redaction::default();
+        for path in &self.0 {
+            match path.split_first() {
+                Some((first, [])) if first == member => redaction.is_whole = true,
+                Some((first, rest)) if first == member => redaction.within.push(rest.to_vec()),
+                _ => {}
+            }
+        }
+        redaction
+    }
+
+    /// Whether any of them is this member, or inside of it.
+    fn lead_into(&self, member: &str) -> bool {
+        self.0.iter().any(|path| path.first().is_some_and(|first| first == member))
+    }
+
+    /// Whether this member may not be read at all.
+    fn hide(&self, member: &str) -> bool {
+        self.0.iter().any(|path| path.as_slice() == [member])
     }
 }
 
+/// What may not be read of one value.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Redaction {
+    /// Nothing may.
+    pub(crate) is_whole: bool,
+    /// The names that lead to values inside of it.
+    within: Vec<Vec<String>>,
+}
+
+impl Redaction {
+    /// Whether there are paths into the value. Where it is no JSON, nobody can tell what they would lead to.
+    pub(crate) fn is_inside(&self) -> bool {
+        !self.within.is_empty()
+    }
+
+    /// A JSON text without what may not be read inside of it.
+    pub(crate) fn applied<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        self.within.iter().fold(Cow::Borrowed(text), |text, names| Cow::Owned(redacted(&text, names)))
+    }
+}
+
+fn redacted(text: &[u8], names: &[String]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    match json::value(text) {
+        Ok(value) => write_redacted(&mut out, value, names),
+        Err(_) => json::write_string(&mut out, REDACTED),
+    }
+    out
+}
+
+/// Writes a value without what these names lead to. Where they lead no further although there are more of them, the
+/// value is another than whoever wrote the path thought of, so nothing of it is written.
 fn write_redacted(out: &mut Vec<u8>, value: Raw<'_>, names: &[String]) {
-    let Some((name, rest)) = names.split_first() else { return out.extend_from_slice(REDACTED) };
+    let Some((name, rest)) = names.split_first() else { return json::write_string(out, REDACTED) };
     let entry = |out: &mut Vec<u8>, is_named: bool, value: Raw<'_>| {
         if is_named { write_redacted(out, value, rest) } else { out.extend_from_slice(value.text()) }
     };
+    let index = name.parse::<usize>().ok();
+    let is_of_array = name == "#" || index.is_some();
     match (value.object(), value.elements()) {
-        (Some(object), _) => {
+        (Some(object), _) if !is_of_array || object.get(name).is_some() => {
             out.push(b'{');
             for ((member, value), at) in object.members().zip(0..) {
                 if at > 0 {
@@ -319,8 +379,7 @@ fn write_redacted(out: &mut Vec<u8>, value: Raw<'_>, names: &[String]) {
             }
             out.push(b'}');
         }
-        (None, Some(elements)) => {
-            let index = name.parse::<usize>().ok();
+        (None, Some(elements)) if is_of_array => {
             out.push(b'[');
             for (element, at) in elements.iter().zip(0..) {
                 if at > 0 {
@@ -330,7 +389,7 @@ fn write_redacted(out: &mut Vec<u8>, value: Raw<'_>, names: &[String]) {
             }
             out.push(b']');
         }
-        (None, None) => out.extend_from_slice(value.text()),
+        _ => json::write_string(out, REDACTED),
     }
 }
 
@@ -338,9 +397,13 @@ fn write_redacted(out: &mut Vec<u8>, value: Raw<'_>, names: &[String]) {
 mod tests {
     use super::*;
 
+    fn redactions(paths: &[&str]) -> Redactions {
+        Redactions::parse(&paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>())
+    }
+
     /// `ai_log` with a member of its own, a redacted one of an attribute, and what there was before.
     fn check(existing: Option<&str>, encoding: Encoding, redact: &[&str], expected: Option<&str>) {
-        let redactions: Vec<_> = redact.iter().map(|path| Redaction::parse(path)).collect();
+        let redactions = redactions(redact);
         let mut members = Members::default();
         members.set("messages", Written::Text("replaced".into()));
         let messages = br#"[{"role":"user","content":"q"},{"content":1}]"#;
@@ -390,7 +453,8 @@ mod tests {
             let mut members = Members::default();
             members.set("c\"", Written::Json(b"{\"x\":[\"<\"]}".into()));
             members.set("z", Written::Text(text.into()));
-            let mut writer = Writer::open(members, encoding, &[]);
+            let redactions = Redactions::default();
+            let mut writer = Writer::open(members, encoding, &redactions);
             writer.number("a", u64::MAX);
             writer.number("b", 0);
             writer.text("d", text);
@@ -425,5 +489,60 @@ mod tests {
         check(None, Encoding::Raw, &["messages.#.content", "absent.x"], Some(redacted));
         let second = r#"{"messages":[{"role":"user","content":"q"},"[redacted]"],"model":"[redacted]"}"#;
         check(None, Encoding::Raw, &["messages.1", "model"], Some(second));
+    }
+
+    #[test]
+    fn what_others_wrote_is_redacted_too() {
+        let existing = r#"{"a":{"b":1,"c":2},"d":"x"}"#;
+        let merged = |a: &str, d: &str| format!(r#"{{"a":{a},"d":{d},{MESSAGES},"model":"m<1>"}}"#);
+        let redacted = "\"[redacted]\"";
+        check(
+            Some(existing),
+            Encoding::Raw,
+            &["a.b", "d"],
+            Some(&merged(&format!(r#"{{"b":{redacted},"c":2}}"#), redacted)),
+        );
+        check(Some(existing), Encoding::Raw, &["a", "d.e"], Some(&merged(redacted, redacted)));
+        let escaped = merged(redacted, "\"x\"").replace('"', "\\\"");
+        let escaped = escaped.replace('<', "\\u003c").replace('>', "\\u003e");
+        check(Some(r#"{\"a\":1,\"d\":\"x\"}"#), Encoding::Escaped, &["a.b"], Some(&escaped));
+    }
+
+    #[test]
+    fn members_that_every_exchange_has_are_redacted() {
+        let redactions = redactions(&["model", "count", "details.a", "whole"]);
+        let mut writer = Writer::open(Members::default(), Encoding::Raw, &redactions);
+        writer.number("count", 7);
+        writer.json("details", br#"{"a":1,"b":2}"#);
+        writer.text("model", "m");
+        writer.number("more", 8);
+        writer.json("whole", b"{}");
+        assert_eq!(
+            String::from_utf8(writer.close()).unwrap(),
+            r#"{"count":"[redacted]","details":{"a":"[redacted]","b":2},"model":"[redacted]","more":8,"whole":"[redacted]"}"#
+        );
+    }
+
+    #[test]
+    fn where_a_path_cannot_go_on_nothing_is_written() {
+        for (value, path, expected) in [
+            (
+                r#"[{"t":"s"},"s",7,null]"#,
+                "#.t",
+                r#"[{"t":"[redacted]"},"[redacted]","[redacted]","[redacted]"]"#,
+            ),
+            (r#""s""#, "#.t", r#""[redacted]""#),
+            (r#"[{"t":"s"}]"#, "t", r#""[redacted]""#),
+            (r#"{"t":"s"}"#, "#.t", r#""[redacted]""#),
+            (r#"{"t":"s"}"#, "0", r#""[redacted]""#),
+            (r##"{"#":"s","0":"s","t":1}"##, "0", r##"{"#":"s","0":"[redacted]","t":1}"##),
+            (r#"{"t":"s"}"#, "u.v", r#"{"t":"s"}"#),
+            (r#"{"t":"s","t":"s2"}"#, "t", r#"{"t":"[redacted]","t":"[redacted]"}"#),
+            ("[1,", "#", r#""[redacted]""#),
+        ] {
+            let redaction = redactions(&[&format!("k.{path}")]).of("k");
+            let found = redaction.applied(value.as_bytes());
+            assert_eq!(std::str::from_utf8(&found).unwrap(), expected, "{value} {path}");
+        }
     }
 }

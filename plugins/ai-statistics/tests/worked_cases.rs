@@ -544,6 +544,94 @@ fn redacted_members_are_not_written() {
 }
 
 #[test]
+fn what_is_redacted_is_taken_out_before_a_value_is_cut() {
+    let secret = |at: usize| format!("secret{at}{}", "s".repeat(100));
+    let messages: Vec<Value> =
+        (0..4).map(|at| json!({ "role": "user", "content": secret(at), "n": "n".repeat(20) })).collect();
+    let mut config = attribute(&json!({
+        "key": "messages", "value_source": "request_body", "value": "messages", "apply_to_log": true,
+        "apply_to_span": true,
+    }));
+    config["redact"] = json!(["messages.#.content"]);
+    config["span_attributes"] = json!("always");
+    for limit in [50, 100, 200, 400, 10_000] {
+        config["value_length_limit"] = json!(limit);
+        let body = json!({ "model": "m7", "messages": messages });
+        let (log, played) = run(&config, json_answer(post("/v1/chat/completions", &body), &whole()));
+        let span = property(&played, "trace_span_tag.messages").unwrap();
+        for text in [log.to_string(), span] {
+            assert!(!text.contains("secret"), "{limit}: {text}");
+            assert!(limit < 100 || text.contains("[redacted]"), "{limit}: {text}");
+        }
+        assert_eq!(log["messages"].is_string(), limit < 400, "{log}");
+    }
+}
+
+#[test]
+fn a_path_into_what_is_no_container_redacts_it_whole() {
+    let messages = json!([
+        { "role": "user", "content": "secret" },
+        { "role": "user", "content": [{ "type": "text", "text": "secret" }] },
+    ]);
+    let body = json!({ "model": "m7", "messages": messages });
+    let config = |keys: &[&str], redact: &[&str]| {
+        let attributes: Vec<Value> = keys
+            .iter()
+            .map(|key| json!({ "key": key, "rule": "append", "apply_to_log": true, "apply_to_span": true }))
+            .collect();
+        json!({ "attributes": attributes, "redact": redact, "span_attributes": "always" })
+    };
+    let mut asked = config(&["messages"], &["messages.#.content.#.text"]);
+    asked["attributes"][0]["value_source"] = json!("request_body");
+    asked["attributes"][0]["value"] = json!("messages");
+    let (log, _) = run(&asked, json_answer(post("/v1/chat/completions", &body), &whole()));
+    assert_eq!(log["messages"][0]["content"], "[redacted]");
+    assert_eq!(log["messages"][1]["content"], json!([{ "type": "text", "text": "[redacted]" }]));
+    // Texts, put together from a stream or found whole, and texts of maps.
+    let keys = ["answer", "input_token_details", "cached_tokens"];
+    for redact in [&["answer.x", "input_token_details.cached_tokens", "cached_tokens.x"][..], &keys] {
+        let usage = json!({ "prompt_tokens": 1, "prompt_tokens_details": { "cached_tokens": 77 } });
+        let end = json!({ "choices": [], "usage": usage });
+        let streamed = sse_answer(chat(), &[delta("sec"), delta("ret"), end]);
+        let answer = json!({ "choices": [{ "message": { "content": "secret" } }], "usage": usage });
+        for script in [streamed, json_answer(chat(), &answer)] {
+            // The counts of usage are other members.
+            let mut redact = redact.to_vec();
+            redact.extend(["chat_round", "input_token", "llm_service_duration"]);
+            let (log, played) = run(&config(&keys, &redact), script);
+            for key in keys {
+                let span = property(&played, &format!("trace_span_tag.{key}")).unwrap();
+                for text in [log[key].to_string(), span] {
+                    assert!(!text.contains("secret") && !text.contains("77"), "{key}: {text}");
+                    assert!(text.contains("[redacted]"), "{key}: {text}");
+                }
+            }
+            assert_eq!(
+                (&log["chat_round"], &log["input_token"]),
+                (&json!("[redacted]"), &json!("[redacted]"))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_field_of_its_own_is_redacted_and_counts_are_not() {
+    let of_body = |key: &str, path: &str| json!({ "key": key, "value_source": "response_body", "value": path, "apply_to_log": true });
+    let mut asked = of_body("asked", "choices");
+    asked["as_separate_log_field"] = json!(true);
+    let config = json!({
+        "attributes": [of_body("model", "m"), of_body("input_token", "in"), of_body("output_token", "out"), asked],
+        "redact": ["model", "input_token", "asked.#.text"],
+    });
+    let body = json!({ "m": "native", "in": 3, "out": 4, "choices": [{ "text": "secret", "n": 1 }] });
+    let (log, played) = run(&config, json_answer(chat(), &body));
+    assert_eq!((&log["model"], &log["input_token"]), (&json!("[redacted]"), &json!("[redacted]")));
+    let own = property(&played, "asked").unwrap();
+    assert!(!own.contains("secret") && own.contains("[redacted]"), "{own}");
+    assert_eq!(counters(&played, ROUTE, "native")["input_token"], 3);
+}
+
+#[test]
 fn what_is_no_json_is_passed_and_timed() {
     let script = on_route(Script::post("/v1/audio/speech", r#"{"model":"tts"}"#), ROUTE);
     let audio = vec![vec![0xff; 70_000]];
