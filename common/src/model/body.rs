@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::http::multipart::{Edit, Form, MultipartError};
-use crate::json::{self, Kind, Object, Patch, Path};
+use crate::json::{self, Kind, Object, Patch, Path, Raw};
 
 /// More than this is no model's name.
 const MAX_FIELD: usize = 1 << 10;
@@ -134,24 +134,33 @@ pub enum Model<'a> {
     Unreadable,
 }
 
+impl<'a> Model<'a> {
+    fn of(name: Option<Cow<'a, str>>, is_absent: bool) -> Self {
+        match name {
+            Some(name) => Self::Named(name),
+            None if is_absent => Self::Absent,
+            None => Self::Unreadable,
+        }
+    }
+}
+
 impl<'a> Document<'a> {
-    /// The first model that is named: a body may name it twice.
+    /// The first model that is named: a body may name it twice, and what is no name must not hide one.
     #[must_use]
     pub fn model(&self, key: &Key) -> Model<'a> {
         match &self.content {
             Content::Json(object) => {
                 let values = key.path.values(object);
-                let named = values.into_iter().find(|value| value.kind() != Kind::Null);
-                named.map_or(Model::Absent, |value| value.as_str().map_or(Model::Unreadable, Model::Named))
+                let is_absent = values.iter().all(|value| value.kind() == Kind::Null);
+                Model::of(values.iter().find_map(Raw::as_str), is_absent)
             }
-            Content::Form(form) => match form.named(&key.field).next().map(|part| part.value(self.text)) {
-                None => Model::Absent,
-                Some(value) if value.len() > MAX_FIELD => Model::Unreadable,
-                Some(value) => match std::str::from_utf8(value) {
-                    Ok(text) => Model::Named(Cow::Borrowed(text)),
-                    Err(_) => Model::Unreadable,
-                },
-            },
+            Content::Form(form) => {
+                let mut values = form.named(&key.field).map(|part| part.value(self.text)).peekable();
+                let is_absent = values.peek().is_none();
+                let mut short = values.filter(|value| value.len() <= MAX_FIELD);
+                let name = short.find_map(|value| std::str::from_utf8(value).ok());
+                Model::of(name.map(Cow::Borrowed), is_absent)
+            }
         }
     }
 
@@ -230,6 +239,10 @@ mod tests {
         );
         check("model", r#"{"model":"a","model":"b"}"#, &named("a"), r#"{"model":"new","model":"new"}"#);
         check("model", r#"{"model":null,"model":"b"}"#, &named("b"), r#"{"model":"new","model":"new"}"#);
+        for first in ["1", "[]", r#""\ud800""#, "null", "{}"] {
+            let body = format!(r#"{{"model":{first},"model":"b","model":"c"}}"#);
+            check("model", &body, &named("b"), r#"{"model":"new","model":"new","model":"new"}"#);
+        }
         check("a.m", r#"{"a":{"m":"\u0067pt"}}"#, &named("gpt"), r#"{"a":{"m":"new"}}"#);
     }
 
@@ -291,6 +304,9 @@ mod tests {
         };
         assert!(model(&body(MAX_FIELD)));
         assert!(!model(&body(MAX_FIELD + 1)));
+        // Nor does it hide one that is.
+        let second = "--b\r\ncontent-disposition: form-data; name=model\r\n\r\nm\r\n--b--";
+        assert!(model(&body(MAX_FIELD + 1).replace("--b--", second)));
     }
 
     #[test]

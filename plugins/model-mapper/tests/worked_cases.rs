@@ -181,6 +181,32 @@ fn of_two_models_the_first_is_read_and_both_are_replaced() {
 }
 
 #[test]
+fn what_is_no_name_hides_none_that_is() {
+    for first in ["1", "true", "null", "[]", r#"{"model":"x"}"#, r#""\ud800""#] {
+        let body = |name: &str| format!(r#"{{"model":{first},"model":"{name}"}}"#);
+        let both = |name: &str| format!(r#"{{"model":"{name}","model":"{name}"}}"#);
+        check("mapped", A, CHAT, &body("o1"), &both("general-1"));
+        check("kept", A, CHAT, &body("llama3:8b"), &both("llama3:8b"));
+    }
+}
+
+/// What the README says of forms that are let go.
+#[test]
+fn a_second_model_of_a_form_is_seen_only_if_the_first_is_changed() {
+    let two = |first: &str, second: &str| {
+        let field = form(second).replace("name=\"file\"; filename=\"a\"", "name=\"other\"");
+        format!("{}{field}", form(first).trim_end_matches("--b--\r\n"))
+    };
+    let changed = play(A, upload(&two("claude-3", "o1"))).sent().text();
+    assert_eq!(changed, two("sonnet-prod", "sonnet-prod"));
+    untouched("kept", A, upload(&two("llama3:8b", "o1")));
+    let whole = Script::post("/v1/audio/transcriptions", two("llama3:8b", "o1"))
+        .without("content-type")
+        .header("content-type", "multipart/form-data; boundary=b");
+    assert_eq!(play(A, whole).sent().text(), two("llama3:8b", "llama3:8b"), "it came at once");
+}
+
+#[test]
 fn what_is_no_name_is_left_as_it_is() {
     for value in ["7", "true", "{}", "[\"claude-x\"]", r#""\ud800""#] {
         let played = untouched("type", A, Script::post(CHAT, format!(r#"{{"model":{value}}}"#)));

@@ -21,8 +21,7 @@ common::settings! {
         add_provider_header: String,
         /// A model chosen by what the user writes, see [below](#a-model-chosen-here).
         auto_routing: Option<AutoRouting> as "object" => "",
-        /// Let clients set these headers themselves. Else what a client sends in them is removed wherever the plugin
-        /// acts.
+        /// Let clients set these headers themselves. Else what a client sends in them is removed, whatever the path.
         trust_client_header: bool,
         /// `percent` writes bytes that no header may carry as `%XX`. Else a model that has any sets no header.
         header_encoding: String,
@@ -56,7 +55,7 @@ common::settings! {
 common::settings! {
     /// One of the `rules`.
     struct RuleSettings {
-        /// A regex; `(?i)` in front ignores the case of ASCII letters.
+        /// A regex; `(?i)` in front ignores the case of ASCII letters. `\p{…}` is refused.
         pattern: String,
         /// The model that it stands for.
         model: String,
@@ -142,7 +141,14 @@ fn compile(
             continue;
         }
         match RegexBuilder::new(&pattern).size_limit(MAX_PATTERN).build() {
-            Ok(pattern) => rules.push((pattern, model)),
+            Ok(regex) => {
+                if folds(&pattern) && pattern.chars().any(is_cased) {
+                    let place = node.get("pattern").unwrap_or(node.clone());
+                    let message = "`(?i)` ignores the case of ASCII letters only: write others as `[Éé]`";
+                    section.warn(place.path(), message);
+                }
+                rules.push((regex, model));
+            }
             Err(error) => {
                 let place = node.get("pattern").unwrap_or(node.clone());
                 let error = place.error(format!("the pattern is no regex: {error}"));
@@ -155,6 +161,23 @@ fn compile(
     }
     let id = if settings.model_id.is_empty() { "auto".to_owned() } else { settings.model_id };
     Ok(Auto { id, rules, default: settings.default_model, last_part_only })
+}
+
+/// Whether a pattern asks somewhere to ignore case: flags stand behind `(?`, and behind a dash those that are off.
+fn folds(pattern: &str) -> bool {
+    pattern.split("(?").skip(1).any(|rest| {
+        let flags = rest.split(|char: char| !char.is_ascii_alphabetic()).next().unwrap_or_default();
+        // `(?P<name>` is none, nor is `(?<name>`.
+        !flags.contains('P') && flags.contains('i')
+    })
+}
+
+/// Whether a letter that is not ASCII has two cases, by the scripts that have them: tables of all letters would be a
+/// large part of the module.
+fn is_cased(char: char) -> bool {
+    matches!(char,
+        '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{58f}' | '\u{10a0}'..='\u{10ff}' | '\u{1e00}'..='\u{1fff}'
+        | '\u{ff21}'..='\u{ff5a}')
 }
 
 /// Which of these a setting says.

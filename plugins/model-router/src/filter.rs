@@ -45,11 +45,13 @@ impl Filter for ModelRouter {
     }
 
     fn start(config: &Rc<Config>, cx: &mut RequestCx<'_>) -> Result<Start<Self>, Fault> {
-        if config.headers.is_empty() || !config.scope.has_path(cx.head) {
+        if config.headers.is_empty() {
             return Ok(Start::Inactive);
         }
+        // Whatever the path: routes match these headers on all of them.
         config.headers.clear(cx.head);
-        let read = if cx.has_body { config.scope.reader(cx.head) } else { None };
+        let is_read = cx.has_body && config.scope.has_path(cx.head);
+        let read = if is_read { config.scope.reader(cx.head) } else { None };
         let (reader, body) = match read {
             Some((reader, body)) => (Some(reader), body),
             None if cx.head.is_edited() => (None, RequestBody::Pass),

@@ -46,7 +46,7 @@ fn kept(case: &str, config: &str, body: &str, model: &str) {
 #[track_caller]
 fn untouched(case: &str, config: &str, script: Script) -> Played {
     let played = play(config, script.clone());
-    let nothing_to_do = play(r#"{"enableOnPathSuffix":[]}"#, script);
+    let nothing_to_do = play(r#"{"modelToHeader":""}"#, script);
     assert_eq!(played.sent().head, nothing_to_do.sent().head, "{case}");
     assert!(played.sent().body() == nothing_to_do.sent().body(), "{case}: another body");
     played
@@ -101,6 +101,9 @@ fn w05_a_clients_own_headers_are_not_believed() {
         Script::post(CHAT, "x").header("content-encoding", "gzip"),
         typed("{}", "text/plain"),
         Script::request("POST", CHAT),
+        // Nor on paths that are not read.
+        Script::post("/v1/files", "{}"),
+        Script::request("GET", "/v1/models"),
     ] {
         absent(&play(R2, spoofed(script)), &["x-ai-model", "x-ai-provider"]);
     }
@@ -110,7 +113,7 @@ fn w05_a_clients_own_headers_are_not_believed() {
         &both,
     );
     untouched("trusted", &with(R2, r#""trustClientHeader":true"#), spoofed(Script::post(CHAT, "{}")));
-    untouched("elsewhere", R2, spoofed(Script::post("/v1/files", "{}")));
+    untouched("elsewhere", R2, Script::post("/v1/files", "{}"));
 }
 
 #[test]
@@ -220,6 +223,27 @@ fn a_rule_that_is_no_regex_is_refused_or_left_out() {
     let half = R3.replace(r#""rules":["#, r#""rules":[{"pattern":"sql"},{"model":"x"},"#);
     assert_eq!(load_errors::<ModelRouter>(&half).map(|lines| lines.len()), Ok(2));
     chosen("half a rule", &half, &auto(&user(r#""sql""#)), "coder-2");
+}
+
+#[test]
+fn a_pattern_whose_case_is_not_ignored_is_told() {
+    for (pattern, is_told) in [
+        ("(?i)écrire", true),
+        ("a|(?i:Привет)", true),
+        ("(?si)ὁ", true),
+        ("(?i)translate|翻译", false),
+        ("écrire", false),
+        ("(?s-i)é", false),
+        ("(?s)é", false),
+        ("(?P<i>é)", false),
+        ("(?i)[Éé]crire", true),
+    ] {
+        let rule = format!(r#""rules":[{{"pattern":"{pattern}","model":"x"}},"#);
+        let lines = load_errors::<ModelRouter>(&R3.replace(r#""rules":["#, &rule)).expect("it loads");
+        assert_eq!(lines.len(), usize::from(is_told), "{pattern}: {lines:?}");
+        assert!(lines.iter().all(|line| line.contains("ASCII letters only")), "{lines:?}");
+    }
+    not_loaded("class", &R3.replace("(?i)translate", r"\\p{L}"), "the pattern is no regex");
 }
 
 #[test]
