@@ -593,7 +593,7 @@ impl Response {
             }
             let value = match search.what {
                 What::BuiltIn(BuiltIn::ToolCalls) => {
-                    let json = self.calls.to_json(config.stream_limit);
+                    let json = self.calls.to_json();
                     json.and_then(|json| Value::of(&json, config.value_limit, &attribute.redaction))
                 }
                 _ => collected.finish(config.stream_limit, &attribute.redaction),
@@ -619,7 +619,7 @@ impl Response {
         }
         let mut calls = ToolCalls::default();
         calls.blocks(body.get("content")?, limit);
-        Value::of(&calls.to_json(limit)?, limit, redaction)
+        Value::of(&calls.to_json()?, limit, redaction)
     }
 }
 

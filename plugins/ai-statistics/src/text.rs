@@ -1,7 +1,7 @@
 //! Texts with a cap: of a long one the middle is lost.
 
 /// Stands where the middle was.
-const MARK: &str = " [truncated] ";
+pub(crate) const MARK: &str = " [truncated] ";
 
 /// A text of at most `limit` bytes: what is longer keeps as many bytes of its beginning and of its end as half
 /// the limit is, cut between characters.
@@ -17,7 +17,8 @@ pub(crate) fn truncated(text: &str, limit: usize) -> String {
     format!("{front}{MARK}{back}")
 }
 
-fn floor(text: &str, at: usize) -> usize {
+/// The end of what fits into so many bytes, between characters.
+pub(crate) fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 

@@ -2,16 +2,21 @@
 
 use common::json::{self, Object, Raw};
 
-use crate::text::Growing;
+use crate::text::{MARK, floor};
 
 /// How many calls of one answer are told apart.
 const MAX_CALLS: usize = 128;
 /// A longer id or name is none.
 const MAX_NAME: usize = 1024;
 
-/// The calls so far.
+/// The calls so far. All their texts together have one limit: of what is beyond, nothing is kept.
 #[derive(Debug, Default)]
-pub(crate) struct ToolCalls(Vec<Call>);
+pub(crate) struct ToolCalls {
+    /// In the order of their indices.
+    calls: Vec<Call>,
+    /// Bytes of all their texts.
+    held: usize,
+}
 
 #[derive(Debug, Default)]
 struct Call {
@@ -19,7 +24,9 @@ struct Call {
     id: String,
     kind: String,
     name: String,
-    arguments: Growing,
+    arguments: String,
+    /// The arguments go on.
+    is_cut: bool,
 }
 
 impl ToolCalls {
@@ -40,9 +47,9 @@ impl ToolCalls {
             self.anthropic(index, &block, limit);
         } else if let Some(piece) = event.get("delta").as_ref().and_then(Raw::object)
             && let Some(piece) = piece.get("partial_json").as_ref().and_then(Raw::as_str)
-            && let Some(call) = self.0.iter_mut().find(|call| call.index == index)
+            && let Some(call) = self.calls.iter_mut().find(|call| call.index == index)
         {
-            call.arguments.push(&piece, limit);
+            call.add(&mut self.held, &piece, limit);
         }
     }
 
@@ -57,14 +64,15 @@ impl ToolCalls {
 
     fn openai(&mut self, said: &Object<'_>, limit: usize) {
         let index = said.get("index").and_then(|index| index.as_u64()).unwrap_or(0);
-        let Some(call) = self.at(index) else { return };
+        let Self { calls, held } = self;
+        let Some(call) = at(calls, index) else { return };
         let function = said.get("function").as_ref().and_then(Raw::object);
-        name(&mut call.id, said.get("id"));
-        name(&mut call.kind, said.get("type"));
+        name(&mut call.id, held, said.get("id"), limit);
+        name(&mut call.kind, held, said.get("type"), limit);
         let Some(function) = function else { return };
-        name(&mut call.name, function.get("name"));
+        name(&mut call.name, held, function.get("name"), limit);
         if let Some(arguments) = function.get("arguments").as_ref().and_then(Raw::as_str) {
-            call.arguments.push(&arguments, limit);
+            call.add(held, &arguments, limit);
         }
     }
 
@@ -73,33 +81,22 @@ impl ToolCalls {
         if block.get("type").as_ref().and_then(Raw::as_str).as_deref() != Some("tool_use") {
             return;
         }
-        let Some(call) = self.at(index) else { return };
-        "tool_use".clone_into(&mut call.kind);
-        name(&mut call.id, block.get("id"));
-        name(&mut call.name, block.get("name"));
+        let Self { calls, held } = self;
+        let Some(call) = at(calls, index) else { return };
+        name(&mut call.kind, held, block.get("type"), limit);
+        name(&mut call.id, held, block.get("id"), limit);
+        name(&mut call.name, held, block.get("name"), limit);
         let input = block.get("input");
         let is_empty = input.as_ref().and_then(Raw::object).is_none_or(|input| input.is_empty());
         if let Some(input) = input.filter(|_| !is_empty) {
-            call.arguments.push(&String::from_utf8_lossy(input.text()), limit);
+            call.add(held, &String::from_utf8_lossy(input.text()), limit);
         }
     }
 
-    fn at(&mut self, index: u64) -> Option<&mut Call> {
-        let at = match self.0.binary_search_by_key(&index, |call| call.index) {
-            Ok(at) => at,
-            Err(_) if self.0.len() >= MAX_CALLS => return None,
-            Err(at) => {
-                self.0.insert(at, Call { index, ..Call::default() });
-                at
-            }
-        };
-        self.0.get_mut(at)
-    }
-
     /// All calls, as a JSON array; `None` where there are none. Empty members are left out, an index of 0 too.
-    pub(crate) fn to_json(&self, limit: usize) -> Option<Vec<u8>> {
+    pub(crate) fn to_json(&self) -> Option<Vec<u8>> {
         let mut out = vec![b'['];
-        for call in &self.0 {
+        for call in &self.calls {
             out.extend_from_slice(if out.len() > 1 { b",{" } else { b"{" });
             if call.index > 0 {
                 out.extend_from_slice(format!("\"index\":{},", call.index).as_bytes());
@@ -109,15 +106,43 @@ impl ToolCalls {
             }
             out.extend_from_slice(b"\"function\":{");
             text_member(&mut out, "name", &call.name);
-            text_member(&mut out, "arguments", &call.arguments.text(limit));
+            match call.is_cut {
+                true => text_member(&mut out, "arguments", &format!("{}{MARK}", call.arguments)),
+                false => text_member(&mut out, "arguments", &call.arguments),
+            }
             if out.last() == Some(&b',') {
                 out.pop();
             }
             out.extend_from_slice(b"}}");
         }
         out.push(b']');
-        (!self.0.is_empty()).then_some(out)
+        (!self.calls.is_empty()).then_some(out)
     }
+}
+
+impl Call {
+    /// Adds to the arguments what there is room for.
+    fn add(&mut self, held: &mut usize, text: &str, limit: usize) {
+        if self.is_cut {
+            return;
+        }
+        let fits = text.get(..floor(text, limit.saturating_sub(*held))).unwrap_or_default();
+        self.arguments.push_str(fits);
+        self.is_cut = fits.len() < text.len();
+        *held += fits.len();
+    }
+}
+
+fn at(calls: &mut Vec<Call>, index: u64) -> Option<&mut Call> {
+    let at = match calls.binary_search_by_key(&index, |call| call.index) {
+        Ok(at) => at,
+        Err(_) if calls.len() >= MAX_CALLS => return None,
+        Err(at) => {
+            calls.insert(at, Call { index, ..Call::default() });
+            at
+        }
+    };
+    calls.get_mut(at)
 }
 
 fn text_member(out: &mut Vec<u8>, name: &str, text: &str) {
@@ -129,9 +154,12 @@ fn text_member(out: &mut Vec<u8>, name: &str, text: &str) {
     }
 }
 
-fn name(known: &mut String, said: Option<Raw<'_>>) {
+fn name(known: &mut String, held: &mut usize, said: Option<Raw<'_>>, limit: usize) {
     let said = said.as_ref().and_then(Raw::as_str);
-    if let Some(said) = said.filter(|said| !said.is_empty() && said.len() <= MAX_NAME) {
+    let Some(said) = said.filter(|said| !said.is_empty() && said.len() <= MAX_NAME) else { return };
+    let others = held.saturating_sub(known.len());
+    if others.saturating_add(said.len()) <= limit {
+        *held = others + said.len();
         *known = said.into_owned();
     }
 }
@@ -145,7 +173,7 @@ mod tests {
         for event in events {
             calls.event(&json::object(event.as_bytes()).unwrap(), 1000);
         }
-        let found = calls.to_json(1000).map(|text| String::from_utf8(text).unwrap());
+        let found = calls.to_json().map(|text| String::from_utf8(text).unwrap());
         assert_eq!(found.as_deref(), expected);
     }
 
@@ -182,5 +210,27 @@ mod tests {
     fn without_calls_there_is_nothing() {
         check(&[], None);
         check(&[r#"{"choices":[{"delta":{"content":"x"}}]}"#, r#"{"delta":{"partial_json":"x"}}"#], None);
+    }
+
+    #[test]
+    fn all_calls_together_are_kept_up_to_one_limit() {
+        let mut calls = ToolCalls::default();
+        let event = |text: &str| text.replace("PIECE", &"é".repeat(200));
+        for _ in 0..20 {
+            for index in 0..2 * MAX_CALLS {
+                let openai = event(&format!(
+                    r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{index},"id":"PIECE","type":"function","function":{{"name":"PIECE","arguments":"PIECE"}}}}]}}}}]}}"#
+                ));
+                calls.event(&json::object(openai.as_bytes()).unwrap(), 1001);
+                let anthropic = event(&format!(r#"{{"index":{index},"delta":{{"partial_json":"PIECE"}}}}"#));
+                calls.event(&json::object(anthropic.as_bytes()).unwrap(), 1001);
+            }
+        }
+        let texts = |call: &Call| call.id.len() + call.kind.len() + call.name.len() + call.arguments.len();
+        let held: usize = calls.calls.iter().map(texts).sum();
+        assert_eq!((held, calls.calls.len()), (calls.held, MAX_CALLS));
+        assert!((990..=1001).contains(&held), "{held}");
+        let json = String::from_utf8(calls.to_json().unwrap()).unwrap();
+        assert!(json.contains("éé [truncated] \"}"), "{json}");
     }
 }
