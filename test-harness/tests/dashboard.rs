@@ -69,6 +69,19 @@ fn lacking(query: &str, scrape: &Scrape) -> Vec<String> {
     lacking
 }
 
+/// Whether a query adds one metric to another. What Prometheus adds must be on both sides, so a model without output
+/// tokens would have no cost: instead, both are made one list of series that are told apart by a label.
+fn drops_one_sided_series(query: &str) -> bool {
+    let metric = Regex::new(r"[a-zA-Z_:][a-zA-Z0-9_:]*\{[^}]*\}").expect("a pattern");
+    let label = Regex::new(r#"label_replace\(.*?, "of", "([a-z]+)", "", ""\)"#).expect("a pattern");
+    let plain = metric.replace_all(query, "metric");
+    let is_list = plain.contains(" or ");
+    let parts: Vec<&str> = plain.split(" or ").collect();
+    let told_apart: BTreeSet<String> =
+        label.captures_iter(&plain).map(|groups| groups[1].to_owned()).collect();
+    plain.contains('+') || (is_list && told_apart.len() != parts.len())
+}
+
 fn traffic() -> Script {
     let usage = json!({
         "prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14,
@@ -182,6 +195,30 @@ fn every_metric_and_label_of_the_dashboard_is_in_a_scrape_of_the_gateway() {
     );
     line("gen_ai_client_operation_duration_count{", &[r#"error_type="429""#, "} 1"]);
     line("gen_ai_server_time_to_first_token_bucket{", &[r#"le="10000"} 2"#]);
+}
+
+#[test]
+fn what_has_input_or_output_only_has_a_cost() {
+    let dashboard = std::fs::read_to_string(workspace_root().join("examples/observability/dashboard.json"));
+    let dashboard: Value = serde_json::from_str(&dashboard.expect("the dashboard")).expect("JSON");
+    let queries = queries(&dashboard);
+    let costs: Vec<&String> = queries.iter().filter(|query| query.contains("_price")).collect();
+    assert_eq!(costs.len(), 4);
+    for query in queries.iter() {
+        assert!(!drops_one_sided_series(query), "{query}");
+    }
+    for query in costs {
+        assert!(query.contains(" or ") && query.contains("$input_price") && query.contains("$output_price"));
+    }
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let is_cost = panel["targets"].to_string().contains("_price");
+        let description = panel["description"].as_str().unwrap_or_default();
+        assert_eq!(is_cost, description.starts_with("An estimate"), "{}", panel["title"]);
+    }
+    // What it was, and what is hardly better: with the same labels on both sides, `or` takes the left one only.
+    assert!(drops_one_sided_series("sum(rate(a{x=\"+\"}[5m])) * $p + sum(rate(b{}[5m])) * $q"));
+    assert!(drops_one_sided_series("sum(rate(a{}[5m]) * $p or rate(b{}[5m]) * $q)"));
+    assert!(!drops_one_sided_series("sum(rate(a{}[5m])) / sum(rate(b{}[5m]))"));
 }
 
 #[test]

@@ -39,6 +39,10 @@ pub struct Usage {
     pub output_details: Details,
     /// As the vendor says.
     total: Option<u64>,
+    /// OpenAI and Gemini count in `input` what their caches know.
+    has_cached_input: bool,
+    /// What Gemini leaves out of `output`.
+    thoughts: u64,
 }
 
 /// Counts by name.
@@ -120,6 +124,32 @@ impl Usage {
         })
     }
 
+    /// All of the request, what caches know included.
+    #[must_use]
+    pub fn whole_input(&self) -> Option<u64> {
+        let read = self.input_details.count("cache_read_input_tokens");
+        let beside = [read, self.cache_written()].into_iter().flatten();
+        match self.has_cached_input {
+            true => self.input,
+            false => beside.fold(self.input, |sum, count| Some(sum.unwrap_or(0).saturating_add(count))),
+        }
+    }
+
+    /// All of the answer, thoughts included.
+    #[must_use]
+    pub fn whole_output(&self) -> Option<u64> {
+        match self.thoughts {
+            0 => self.output,
+            thoughts => Some(self.output.unwrap_or(0).saturating_add(thoughts)),
+        }
+    }
+
+    /// Of the request, written to a cache.
+    #[must_use]
+    pub fn cache_written(&self) -> Option<u64> {
+        self.input_details.count("cache_creation_input_tokens")
+    }
+
     /// Takes the counts of one object, such as OpenAI's `usage`. A count of zero is not taken for one that is
     /// known to be more, since counts only grow.
     fn read(&mut self, object: &Object<'_>) -> bool {
@@ -142,9 +172,11 @@ impl Usage {
                 continue;
             };
             match &*name {
-                "prompt_tokens" | "promptTokenCount" | "inputTokens" | "inputTokenCount" => {
+                "prompt_tokens" | "promptTokenCount" => {
+                    self.has_cached_input = true;
                     input = Some(count);
                 }
+                "inputTokens" | "inputTokenCount" => input = Some(count),
                 "completion_tokens" | "candidatesTokenCount" | "outputTokens" | "outputTokenCount" => {
                     output = Some(count);
                 }
@@ -168,6 +200,7 @@ impl Usage {
                 "thoughtsTokenCount" => {
                     self.output_details.set("thoughts_token_count", count);
                     larger(&mut self.reasoning, Some(count));
+                    self.thoughts = self.thoughts.max(count);
                 }
                 "generated_images" => self.output_details.set("generated_images", count),
                 _ => continue,
@@ -310,6 +343,17 @@ impl Keep {
             Self::Members(names) => names.iter().any(|known| known == name),
             Self::Everything => true,
         }
+    }
+
+    /// These and members of other names.
+    #[must_use]
+    pub fn with(self, others: &[&str]) -> Self {
+        let known: &[String] = match &self {
+            Self::Everything => return self,
+            Self::Nothing => &[],
+            Self::Members(names) => names,
+        };
+        Self::Members(known.iter().cloned().chain(others.iter().map(|name| (*name).to_owned())).collect())
     }
 }
 
@@ -747,6 +791,41 @@ mod tests {
             ),
         ] {
             check(&read(Format::Json, body.as_bytes()), Some(counts), names, details);
+        }
+    }
+
+    #[test]
+    fn all_of_a_request_and_of_an_answer_is_counted_in_every_dialect() {
+        for (usage, input, output) in [
+            // Anthropic and Bedrock leave out what caches know.
+            (
+                r#"{"input_tokens":9,"output_tokens":5,"cache_read_input_tokens":100,"cache_creation_input_tokens":3}"#,
+                Some(112),
+                Some(5),
+            ),
+            (
+                r#"{"inputTokens":7,"outputTokens":1,"cacheReadInputTokens":11,"cacheWriteInputTokens":2}"#,
+                Some(20),
+                Some(1),
+            ),
+            // OpenAI, in both of its APIs, and those who add Anthropic's names to its do not.
+            (r#"{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}"#, Some(9), None),
+            (r#"{"input_tokens":9,"input_tokens_details":{"cached_tokens":4}}"#, Some(9), None),
+            (r#"{"prompt_tokens":9,"input_tokens":9,"cache_read_input_tokens":4}"#, Some(9), None),
+            (r#"{"prompt_tokens_details":{"cache_read_input_tokens":4},"prompt_tokens":9}"#, Some(9), None),
+            // Gemini counts its cache in, and leaves thoughts out.
+            (
+                r#"{"promptTokenCount":8,"cachedContentTokenCount":5,"candidatesTokenCount":4,"thoughtsTokenCount":6}"#,
+                Some(8),
+                Some(10),
+            ),
+            (r#"{"completion_tokens":9,"completion_tokens_details":{"reasoning_tokens":4}}"#, None, Some(9)),
+            ("{}", None, None),
+        ] {
+            let mut report = Report::default();
+            report.read(&json::object(format!(r#"{{"usage":{usage}}}"#).as_bytes()).unwrap());
+            let found = report.usage.unwrap_or_default();
+            assert_eq!((found.whole_input(), found.whole_output()), (input, output), "{usage}");
         }
     }
 

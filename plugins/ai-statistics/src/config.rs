@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::attribute::{Attribute, Rule, Source};
 use crate::built_in::BuiltIn;
+use crate::conventions::FinishReasons;
 use crate::log::Redactions;
 use crate::metrics::Metrics;
 
@@ -68,8 +69,8 @@ common::settings! {
         /// the same key.
         #[serde(alias = "metricsFormat")]
         metrics_format: String = "higress".to_owned(),
-        /// How many combinations of labels a worker tells apart. Beyond, model and consumer are `other`: both come
-        /// from clients, and Envoy never forgets a metric.
+        /// How many combinations of labels a worker tells apart, in each format, for the whole plugin and all of its
+        /// `_rules_`. Beyond, model and consumer are `other`: both come from clients, and Envoy never forgets a metric.
         max_label_combinations: usize = 1000,
         /// Count requests, with usage or without (`llm_request_count`).
         count_requests: bool,
@@ -116,9 +117,14 @@ pub struct Config {
     pub(crate) of_request: Keep,
     /// Members of whole responses that attributes need.
     pub(crate) of_response: Keep,
+    /// The same, and what spans of OpenTelemetry's need.
+    pub(crate) of_traced_response: Keep,
     /// What a stream is searched for.
     pub(crate) searches: Vec<Search>,
-    pub(crate) metrics: RefCell<Metrics>,
+    /// The same for all rules of a worker.
+    pub(crate) metrics: Rc<RefCell<Metrics>>,
+    /// Of labels, for each format.
+    pub(crate) max_combinations: usize,
 }
 
 impl std::fmt::Debug for Config {
@@ -247,7 +253,9 @@ impl Config {
             of_request: kept(&attributes, true),
             of_response: kept(&attributes, false),
             searches,
-            metrics: RefCell::new(Metrics::new(settings.max_label_combinations)),
+            of_traced_response: kept(&attributes, false).with(&FinishReasons::MEMBERS),
+            metrics: section.shared("metrics", |_| Ok(RefCell::default()))?,
+            max_combinations: settings.max_label_combinations,
             attributes,
         })
     }

@@ -16,6 +16,7 @@ use common::llm::usage::{Details, Format, Reader, Report, Usage};
 use crate::attribute::{Attribute, Collected, Log, SPAN_PREFIX, Source, Value};
 use crate::built_in::{self, BuiltIn, Tokens};
 use crate::config::{Config, MAX_KEPT, Spans, What};
+use crate::conventions::{self, FinishReasons};
 use crate::log::{Members, Redaction, Writer, escaped};
 use crate::metrics::{Labels, Metric};
 use crate::request::RequestReader;
@@ -23,6 +24,8 @@ use crate::tool_calls::ToolCalls;
 
 /// Filter state that the access log and other plugins read.
 const AI_LOG: &str = "ai_log";
+/// The error of an exchange that broke off.
+const ABORTED: &str = "aborted";
 /// What stands for a route, a cluster or an API that there is none of.
 const NONE: &str = "-";
 /// What Bedrock's InvokeModel says of usage.
@@ -34,7 +37,7 @@ pub struct AiStatistics {
     config: Rc<Config>,
     began: Duration,
     traced: Traced,
-    request: Option<Box<RequestReader>>,
+    request: Asked,
     request_model: Option<String>,
     turns: Option<u64>,
     /// In the order in which they were found: the later one of a key counts.
@@ -48,6 +51,16 @@ pub struct AiStatistics {
 enum Traced {
     Yes,
     No,
+}
+
+/// The request body.
+enum Asked {
+    /// It is read as it passes.
+    Read(Box<RequestReader>),
+    /// It is not read, or there is none.
+    Unread,
+    /// What it says is known.
+    Known,
 }
 
 enum Phase {
@@ -67,6 +80,8 @@ struct Response {
     reader: Option<Reader>,
     collected: Vec<Collected>,
     calls: ToolCalls,
+    /// Where a span wants them.
+    reasons: Option<FinishReasons>,
     first: Option<Duration>,
     /// What the head says of usage.
     from_head: Option<Usage>,
@@ -79,6 +94,7 @@ struct Place {
     attempts: u64,
     /// Who answered, where that is of interest.
     provider: Option<String>,
+    cluster: OnceCell<String>,
 }
 
 impl Filter for AiStatistics {
@@ -105,7 +121,10 @@ impl Filter for AiStatistics {
                 Spans::Always => Traced::Yes,
                 Spans::Never => Traced::No,
             },
-            request: reads_body.then(|| Box::new(RequestReader::new(&config.of_request, MAX_KEPT))),
+            request: match reads_body {
+                true => Asked::Read(Box::new(RequestReader::new(&config.of_request, MAX_KEPT))),
+                false => Asked::Unread,
+            },
             request_model: None,
             turns: None,
             values: Vec::new(),
@@ -114,6 +133,11 @@ impl Filter for AiStatistics {
             config: Rc::clone(config),
         };
         filter.write_span(env, "gen_ai.span.kind", "LLM");
+        if filter.has_conventional_span()
+            && let Some(operation) = conventions::operation(path)
+        {
+            filter.write_span(env, "gen_ai.operation.name", operation);
+        }
         for (attribute, at) in config.attributes.iter().zip(0..) {
             let value = match &attribute.source {
                 Source::Fixed(text) => Some(text.as_str()),
@@ -128,7 +152,7 @@ impl Filter for AiStatistics {
     }
 
     fn request_passes(&mut self, cx: &StreamCx<'_>, piece: &[u8], end: bool) {
-        if let Some(request) = &mut self.request {
+        if let Asked::Read(request) = &mut self.request {
             request.push(piece);
         }
         if end {
@@ -161,13 +185,15 @@ impl Filter for AiStatistics {
         let is_legible = encoding.is_none() || decoder.is_some();
         let is_tunnel = self.status == 101 || cx.request.get(":method") == Some(b"CONNECT");
         let format = format.filter(|_| is_legible && !is_tunnel);
-        let keep = config.of_response.clone();
+        let reasons = self.has_conventional_span().then(FinishReasons::default);
+        let keep = if reasons.is_some() { &config.of_traced_response } else { &config.of_response };
         let response = Response {
             is_stream,
             decoder,
-            reader: format.map(|format| Reader::new(format, keep, MAX_KEPT)),
+            reader: format.map(|format| Reader::new(format, keep.clone(), MAX_KEPT)),
             collected: config.searches.iter().map(|search| Collected::new(search.rule)).collect(),
             calls: ToolCalls::default(),
+            reasons,
             first: None,
             from_head: reported(cx.head),
         };
@@ -207,10 +233,17 @@ impl Filter for AiStatistics {
 impl AiStatistics {
     /// The request body has ended, or no more of it is waited for.
     fn request_ends(&mut self, env: &dyn Env, head: &Head) {
-        let Some(mut request) = self.request.take() else { return };
+        let mut request = match std::mem::replace(&mut self.request, Asked::Known) {
+            Asked::Known => return,
+            Asked::Unread => {
+                self.request_model = model_in_path(path_of(head));
+                return self.write_asked_model(env, false);
+            }
+            Asked::Read(request) => request,
+        };
         self.turns = Some(request.turns());
         self.request_model = request.take_model().or_else(|| model_in_path(path_of(head)));
-        self.write_span(env, "gen_ai.request.model", self.asked_model());
+        self.write_asked_model(env, true);
         let config = Rc::clone(&self.config);
         for (attribute, at) in config.attributes.iter().zip(0..) {
             let Source::RequestBody(path) = &attribute.source else { continue };
@@ -245,6 +278,18 @@ impl AiStatistics {
         }
     }
 
+    /// Higress has a word for a model that a body does not name; OpenTelemetry has none.
+    fn write_asked_model(&self, env: &dyn Env, is_read: bool) {
+        if self.request_model.is_some() || (is_read && self.config.formats.higress) {
+            self.write_span(env, "gen_ai.request.model", self.asked_model());
+        }
+    }
+
+    /// Whether a span gets what OpenTelemetry's conventions have.
+    fn has_conventional_span(&self) -> bool {
+        self.traced == Traced::Yes && self.config.formats.otel
+    }
+
     fn asked_model(&self) -> &str {
         self.request_model.as_deref().unwrap_or("UNKNOWN")
     }
@@ -277,20 +322,20 @@ impl AiStatistics {
             report.usage = None;
             report.id = None;
         }
-        if let Some(usage) =
-            report.usage.as_ref().filter(|usage| self.traced == Traced::Yes && usage.total() > 0)
-        {
-            let number = |count: Option<u64>| count.unwrap_or(0).to_string();
-            self.write_span(env, "gen_ai.model_name", self.answered_model(&report));
-            self.write_span(env, "gen_ai.usage.input_tokens", &number(usage.input));
-            self.write_span(env, "gen_ai.usage.output_tokens", &number(usage.output));
-            self.write_span(env, "gen_ai.usage.total_tokens", &usage.total().to_string());
+        let place = Place::asked(env, &self.config, times.is_some());
+        if self.traced == Traced::Yes {
+            self.write_counts(env, &report);
+        }
+        if let Some(response) = response.as_ref().filter(|_| self.has_conventional_span()) {
+            self.write_conventions(env, request, &place, &report, response.reasons());
+        }
+        if let Some(error) = self.error(aborted).filter(|_| !is_skipped && self.has_conventional_span()) {
+            self.write_span(env, "error.type", &error);
         }
         if let Some(response) = response {
             self.read_attributes(env, *response, &report);
         }
         let values = std::mem::take(&mut self.values);
-        let place = Place::asked(env, &self.config, times.is_some());
         let mut members = Members::default();
         self.write_attributes(env, &mut members, values);
         if let Some(times) = times.as_ref().filter(|_| self.config.reads_usage) {
@@ -306,6 +351,63 @@ impl AiStatistics {
         let mut log = Writer::open(members, self.config.encoding, &self.config.redactions);
         self.describe(&mut log, &place, request, &report, times.as_ref());
         env.set_property(AI_LOG, &log.close());
+    }
+
+    /// The counts of a span.
+    fn write_counts(&self, env: &dyn Env, report: &Report) {
+        let Some(usage) = report.usage.as_ref().filter(|usage| usage.total() > 0) else { return };
+        let is_whole = self.config.formats.otel;
+        let (input, output) = match is_whole {
+            true => (usage.whole_input(), usage.whole_output()),
+            false => (usage.input, usage.output),
+        };
+        self.write_span(env, "gen_ai.model_name", self.answered_model(report));
+        let count = |key: &str, count: Option<u64>| {
+            if let Some(count) = count {
+                self.write_span(env, key, &count.to_string());
+            }
+        };
+        count("gen_ai.usage.input_tokens", Some(input.unwrap_or(0)));
+        count("gen_ai.usage.output_tokens", Some(output.unwrap_or(0)));
+        count("gen_ai.usage.total_tokens", Some(usage.total()));
+        if is_whole {
+            count("gen_ai.usage.cache_read.input_tokens", usage.cached);
+            count("gen_ai.usage.cache_creation.input_tokens", usage.cache_written());
+            count("gen_ai.usage.reasoning.output_tokens", usage.reasoning);
+        }
+    }
+
+    /// What OpenTelemetry's conventions have for the span of a response, beside counts.
+    fn write_conventions(
+        &self,
+        env: &dyn Env,
+        request: &Head,
+        place: &Place,
+        report: &Report,
+        reasons: Option<Vec<u8>>,
+    ) {
+        // That of a path that is known is written already.
+        if report.usage.is_some() && conventions::operation(path_of(request)).is_none() {
+            self.write_span(env, "gen_ai.operation.name", conventions::UNKNOWN);
+        }
+        self.write_span(env, "gen_ai.provider.name", place.conventional_provider(env));
+        if let Some(model) = &report.model {
+            self.write_span(env, "gen_ai.response.model", model);
+        }
+        if let Some(id) = &report.id {
+            self.write_span(env, "gen_ai.response.id", id);
+        }
+        if let Some(reasons) = reasons {
+            self.write_span(env, "gen_ai.response.finish_reasons", &String::from_utf8_lossy(&reasons));
+        }
+    }
+
+    /// What OpenTelemetry calls the error of an exchange that failed.
+    fn error(&self, aborted: bool) -> Option<Cow<'static, str>> {
+        match self.status {
+            400.. => Some(Cow::Owned(self.status.to_string())),
+            _ => aborted.then_some(Cow::Borrowed(ABORTED)),
+        }
     }
 
     /// What is known of every exchange, in the order in which it is written.
@@ -420,16 +522,10 @@ impl AiStatistics {
         report: &Report,
         times: &Times,
     ) {
-        let mut metrics = self.config.metrics.borrow_mut();
+        let (mut metrics, limit) = (self.config.metrics.borrow_mut(), self.config.max_combinations);
         let api = api(&place.route);
         let route = if api == NONE { place.route.as_str() } else { api };
         let consumer = first_of(request, &self.config.consumer_headers).unwrap_or("none");
-        let cluster = OnceCell::new();
-        let cluster = || {
-            cluster
-                .get_or_init(|| property(env, &["xds", "cluster_name"]).unwrap_or_else(|| NONE.to_owned()))
-                .as_str()
-        };
         let usage = report.usage.as_ref();
         // An attribute of the same name counts in the place of what the answer says.
         let number = |name: &str, said: fn(&Usage) -> u64| match members.get(name) {
@@ -476,36 +572,39 @@ impl AiStatistics {
                 *value > 0 || matches!(metric, Metric::ServiceMs | Metric::FirstTokenMs)
             });
             if !values.is_empty() {
-                let cluster = cluster();
-                metrics.count(env, Labels::Higress { route, cluster, model, consumer }, &values);
+                let cluster = place.cluster(env);
+                metrics.count(env, Labels::Higress { route, cluster, model, consumer }, &values, limit);
             }
         }
-        if self.config.formats.otel {
-            let status = self.status.to_string();
+        // Of a path of which nothing is known, only what has usage is an operation.
+        let operation = conventions::operation(path_of(request)).or(usage.map(|_| conventions::UNKNOWN));
+        if let Some(operation) = operation.filter(|_| self.config.formats.otel) {
+            let error = self.error(times.aborted);
+            let request_model = self.request_model.as_deref().unwrap_or_default();
+            // An error is nobody's answer.
+            let said =
+                named.as_deref().filter(|_| members.get("model").is_some()).or(report.model.as_deref());
+            let response_model = said.unwrap_or(if error.is_some() { "" } else { request_model });
             let labels = Labels::Otel {
-                operation: operation(path_of(request)),
-                provider: place.provider.as_deref().unwrap_or_else(cluster),
-                request_model: self.request_model.as_deref().unwrap_or_default(),
-                response_model: model,
-                error: match is_error {
-                    true => Some(status.as_str()),
-                    false => times.aborted.then_some("aborted"),
-                },
+                operation,
+                provider: place.conventional_provider(env),
+                request_model,
+                response_model,
+                error: error.as_deref(),
                 route,
                 consumer,
             };
             let mut values = vec![(Metric::OperationDuration, times.took)];
-            if let Some(usage) = usage {
-                values.extend(usage.input.map(|count| (Metric::TokenUsageInput, count)));
-                values.extend(usage.output.map(|count| (Metric::TokenUsageOutput, count)));
-            }
+            let output = usage.and_then(Usage::whole_output);
+            values.extend(usage.and_then(Usage::whole_input).map(|count| (Metric::TokenUsageInput, count)));
+            values.extend(output.map(|count| (Metric::TokenUsageOutput, count)));
             if let Some(first) = times.first {
                 values.push((Metric::TimeToFirstToken, first));
-                let more = usage.and_then(|usage| usage.output).unwrap_or(0).saturating_sub(1);
+                let more = output.unwrap_or(0).saturating_sub(1);
                 let each = times.took.saturating_sub(first).checked_div(more);
                 values.extend(each.map(|each| (Metric::TimePerOutputToken, each)));
             }
-            metrics.count(env, labels, &values);
+            metrics.count(env, labels, &values, limit);
         }
     }
 }
@@ -523,7 +622,7 @@ impl Place {
     fn asked(env: &dyn Env, config: &Config, is_whole: bool) -> Self {
         let route = property(env, &["xds", "route_name"]).unwrap_or_else(|| NONE.to_owned());
         if !is_whole {
-            return Self { route, attempts: 1, provider: None };
+            return Self { route, attempts: 1, provider: None, cluster: OnceCell::new() };
         }
         let attempts = env.property(&["upstream", "request_attempt_count"]);
         let attempts = attempts.as_deref().and_then(|bytes| bytes.first_chunk::<8>().copied());
@@ -533,7 +632,18 @@ impl Place {
                 |source: &str| property(env, &["xds", source, "filter_metadata", "ai-proxy", "provider"]);
             of("upstream_host_metadata").or_else(|| of("cluster_metadata"))
         });
-        Self { route, attempts, provider: provider.flatten() }
+        Self { route, attempts, provider: provider.flatten(), cluster: OnceCell::new() }
+    }
+
+    /// Asked for once, and only where it is needed.
+    fn cluster(&self, env: &dyn Env) -> &str {
+        let ask = || property(env, &["xds", "cluster_name"]).unwrap_or_else(|| NONE.to_owned());
+        self.cluster.get_or_init(ask)
+    }
+
+    /// Who answered, as OpenTelemetry calls them.
+    fn conventional_provider(&self, env: &dyn Env) -> &str {
+        self.provider.as_deref().map_or_else(|| self.cluster(env), conventions::provider)
     }
 }
 
@@ -560,10 +670,18 @@ fn write_details(log: &mut Writer<'_>, name: &str, details: &Details) {
 
 impl Response {
     fn read(&mut self, config: &Config, piece: &[u8], end: bool) {
-        let Self { decoder, reader, collected, calls, .. } = self;
+        let Self { decoder, reader, collected, calls, reasons, .. } = self;
         let Some(reader) = reader else { return };
-        let mut on_event = |text: &[u8]| search(config, collected, calls, text);
-        let mut read = |piece: &[u8], end: bool| match config.searches.is_empty() {
+        let is_passed_by = config.searches.is_empty() && reasons.is_none();
+        let mut on_event = |text: &[u8]| {
+            search(config, collected, calls, text);
+            if let Some(reasons) = reasons
+                && let Ok(event) = json::object(text)
+            {
+                reasons.read(&event);
+            }
+        };
+        let mut read = |piece: &[u8], end: bool| match is_passed_by {
             true => reader.push(piece, end, None),
             false => reader.push(piece, end, Some(&mut on_event)),
         };
@@ -576,6 +694,17 @@ impl Response {
                 }
             }
         }
+    }
+
+    /// Why the answer ended, where that is asked.
+    fn reasons(&self) -> Option<Vec<u8>> {
+        let reasons = self.reasons.as_ref()?;
+        if self.is_stream {
+            return reasons.to_json();
+        }
+        let mut reasons = FinishReasons::default();
+        reasons.read(&json::object(self.reader.as_ref()?.kept()).ok()?);
+        reasons.to_json()
     }
 
     fn take_report(&mut self) -> Report {
@@ -701,21 +830,6 @@ fn api(route: &str) -> &str {
         None if route.matches('@').count() == 2 => route,
         None => NONE,
     }
-}
-
-/// OpenTelemetry's name of what a path does.
-fn operation(path: &str) -> &'static str {
-    const OPERATIONS: [(&str, &str); 8] = [
-        ("/chat/completions", "chat"),
-        ("/completions", "text_completion"),
-        ("/embeddings", "embeddings"),
-        (":generateContent", "generate_content"),
-        (":streamGenerateContent", "generate_content"),
-        (":embedContent", "embeddings"),
-        ("/rerank", "rerank"),
-        ("/images/generations", "image_generation"),
-    ];
-    OPERATIONS.iter().find(|(end, _)| path.ends_with(end)).map_or("chat", |(_, operation)| operation)
 }
 
 /// The model that a path names: Gemini's, Azure's and Bedrock's do.

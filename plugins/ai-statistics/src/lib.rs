@@ -9,6 +9,7 @@
 //! | the values that attributes of well-known keys have by themselves | `built_in` |
 //! | calls of tools, put together from a stream | `tool_calls` |
 //! | what is read of a request body | `request` |
+//! | what OpenTelemetry calls operations, providers and ends | `conventions` |
 //! | long values, cut | `text` |
 //! | the JSON in the access log | `log` |
 //! | counters and histograms, and how many there may be | `metrics` |
@@ -16,6 +17,7 @@
 mod attribute;
 mod built_in;
 mod config;
+mod conventions;
 mod filter;
 mod log;
 mod metrics;

@@ -215,33 +215,50 @@ fn label(text: &str, without: &str, marks: Marks<'_>) -> String {
     out
 }
 
-/// What this VM has counted so far, so that the host is asked for each metric once.
-#[derive(Debug)]
+/// What all rules of a worker have counted so far.
+#[derive(Debug, Default)]
 pub(crate) struct Metrics {
+    higress: Series,
+    otel: Series,
+}
+
+/// The metrics of one format, so that the host is asked for each once.
+#[derive(Debug, Default)]
+struct Series {
     /// In the order of their keys.
     series: Vec<(Vec<u8>, [Option<MetricId>; METRICS])>,
-    limit: usize,
     /// Reused for every look-up.
     key: Vec<u8>,
 }
 
 impl Metrics {
-    /// No metrics yet, and at most so many combinations of labels that are told apart.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { series: Vec::new(), limit, key: Vec::new() }
+    /// Adds to counters, and records in histograms. Where there is nothing to add, nothing is. Of the combinations of
+    /// labels in one format, at most so many are told apart.
+    pub(crate) fn count(
+        &mut self,
+        env: &dyn Env,
+        labels: Labels<'_>,
+        values: &[(Metric, u64)],
+        limit: usize,
+    ) {
+        match labels {
+            Labels::Higress { .. } => self.higress.count(env, labels, values, limit),
+            Labels::Otel { .. } => self.otel.count(env, labels, values, limit),
+        }
     }
+}
 
+impl Series {
     fn place(&self) -> Result<usize, usize> {
         self.series.binary_search_by(|(key, _)| key.as_slice().cmp(&self.key))
     }
 
-    /// Adds to counters, and records in histograms. Where there is nothing to add, nothing is.
-    pub(crate) fn count(&mut self, env: &dyn Env, labels: Labels<'_>, values: &[(Metric, u64)]) {
+    fn count(&mut self, env: &dyn Env, labels: Labels<'_>, values: &[(Metric, u64)], limit: usize) {
         let mut labels = labels;
         self.key.clear();
         labels.write_key(&mut self.key);
         let mut place = self.place();
-        if place.is_err() && self.series.len() >= self.limit {
+        if place.is_err() && self.series.len() >= limit {
             labels = labels.capped();
             self.key.clear();
             labels.write_key(&mut self.key);
@@ -486,12 +503,12 @@ mod tests {
 
     #[test]
     fn beyond_the_cap_model_and_consumer_are_other() {
-        let (envoy, mut metrics) = (FakeEnvoy::default(), Metrics::new(3));
+        let (envoy, mut metrics) = (FakeEnvoy::default(), Metrics::default());
         for number in 0..10 {
             let model = format!("m{number}");
-            metrics.count(&envoy, higress(&model, "c"), &[(Metric::RequestCount, 1)]);
+            metrics.count(&envoy, higress(&model, "c"), &[(Metric::RequestCount, 1)], 3);
         }
-        metrics.count(&envoy, higress("m0", "c"), &[(Metric::RequestCount, 1)]);
+        metrics.count(&envoy, higress("m0", "c"), &[(Metric::RequestCount, 1)], 3);
         let found = envoy.metrics.borrow().clone();
         let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let name = |model: &str, consumer: &str| higress(model, consumer).named(Metric::RequestCount);
@@ -504,13 +521,26 @@ mod tests {
                 (name("other", "other").as_str(), 7),
             ]
         );
-        assert_eq!(metrics.series.len(), 4);
+        assert_eq!(metrics.higress.series.len(), 4);
+        // Another format has its own.
+        let labels = Labels::Otel {
+            operation: "chat",
+            provider: "p",
+            request_model: "m",
+            response_model: "m",
+            error: None,
+            route: "r",
+            consumer: "c",
+        };
+        metrics.count(&envoy, labels, &[(Metric::OperationDuration, 1)], 3);
+        let last = names(&envoy).pop().unwrap();
+        assert_eq!(last, labels.named(Metric::OperationDuration));
     }
 
     #[test]
     fn a_counter_of_nothing_is_not_made() {
-        let (envoy, mut metrics) = (FakeEnvoy::default(), Metrics::new(3));
-        metrics.count(&envoy, higress("m", "c"), &[(Metric::OutputToken, 0), (Metric::InputToken, 4)]);
+        let (envoy, mut metrics) = (FakeEnvoy::default(), Metrics::default());
+        metrics.count(&envoy, higress("m", "c"), &[(Metric::OutputToken, 0), (Metric::InputToken, 4)], 3);
         assert_eq!(names(&envoy), [higress("m", "c").named(Metric::InputToken)]);
     }
 }

@@ -530,7 +530,223 @@ fn opentelemetrys_names_can_be_chosen() {
     let (_, played) = run(&config, chat().answered(503, &[("content-type", "application/json")], error));
     let names: Vec<String> = counters(&played, "", "").as_object().unwrap().keys().cloned().collect();
     assert_eq!(names.len(), 1);
-    assert!(names[0].contains(".response_model.m7.error_type.503.route."), "{names:?}");
+    assert!(names[0].contains(".request_model.m7.response_model.unknown.error_type.503.route."), "{names:?}");
+}
+
+fn provided(script: Script, provider: &str) -> Script {
+    script.property("xds.cluster_metadata.filter_metadata.ai-proxy.provider", provider)
+}
+
+#[test]
+fn opentelemetry_counts_all_tokens_and_knows_providers_by_its_own_names() {
+    let config = json!({ "metricsFormat": "otel" });
+    let anthropic = json!({ "type": "message", "model": "c-1", "usage": {
+        "input_tokens": 9, "output_tokens": 5, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 3,
+    } });
+    let gemini = json!({ "usageMetadata": {
+        "promptTokenCount": 8, "cachedContentTokenCount": 2, "candidatesTokenCount": 4, "thoughtsTokenCount": 6,
+    } });
+    let gemini_path = "/v1beta/models/gem-1:generateContent";
+    for (path, body, provider, labels, input, output) in [
+        (
+            "/v1/messages",
+            &anthropic,
+            "claude",
+            "op.chat.provider.anthropic.request_model.m7.response_model.c-1",
+            112,
+            5,
+        ),
+        (
+            gemini_path,
+            &gemini,
+            "my-gemini",
+            "op.generate_content.provider.my-gemini.request_model.m7.response_model.m7",
+            8,
+            10,
+        ),
+    ] {
+        let (log, played) =
+            run(&config, json_answer(provided(post(path, &json!({ "model": "m7" })), provider), body));
+        let found = counters(&played, "", "");
+        let count = |token_type: &str| {
+            let name = format!(
+                "gen_ai.client.token.usage.{labels}.token_type.{token_type}.route.{ROUTE}.consumer.none"
+            );
+            assert!(found[&name].is_number(), "no {name} in {found}");
+            found[&name].clone()
+        };
+        assert_eq!((count("input"), count("output")), (json!(input), json!(output)));
+        assert_ne!(
+            (&log["input_token"], &log["output_token"]),
+            (&json!(input), &json!(output)),
+            "as the vendor says"
+        );
+    }
+}
+
+#[test]
+fn of_a_path_that_says_nothing_opentelemetry_counts_what_has_usage() {
+    let config = json!({ "metricsFormat": "otel" });
+    let on = |path: &str, answer: &Value| {
+        let (_, played) = run(&config, json_answer(post(path, &json!({ "model": "m7" })), answer));
+        counters(&played, "", "").as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(on("/v1/models", &json!({ "data": [] })), Vec::<String>::new());
+    assert_eq!(on("/own", &whole()).len(), 3);
+    assert!(on("/own", &whole())[0].contains(".op.unknown."));
+    assert!(on("/v1/embeddings", &json!({}))[0].contains(".op.embeddings."));
+}
+
+/// What is written for the span of a request.
+fn span(played: &Played) -> serde_json::Map<String, Value> {
+    let properties = played.envoy.properties.borrow();
+    let own =
+        properties.iter().filter_map(|(key, value)| Some((key.strip_prefix("trace_span_tag.")?, value)));
+    own.map(|(key, value)| (key.to_owned(), json!(String::from_utf8_lossy(value)))).collect()
+}
+
+#[test]
+fn a_span_has_what_opentelemetrys_conventions_have() {
+    let config = json!({ "metricsFormat": "otel", "span_attributes": "always" });
+    let usage = json!({ "input_tokens": 9, "output_tokens": 5, "cache_read_input_tokens": 100,
+        "cache_creation_input_tokens": 3 });
+    let body = json!({ "id": "msg", "model": "c-1", "stop_reason": "end_turn", "usage": usage });
+    let messages = || provided(post("/v1/messages", &json!({ "model": "c" })), "claude");
+    let expected = json!({
+        "gen_ai.span.kind": "LLM",
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": "c",
+        "gen_ai.response.model": "c-1",
+        "gen_ai.response.id": "msg",
+        "gen_ai.response.finish_reasons": "[\"end_turn\"]",
+        "gen_ai.usage.input_tokens": "112",
+        "gen_ai.usage.output_tokens": "5",
+        "gen_ai.usage.cache_read.input_tokens": "100",
+        "gen_ai.usage.cache_creation.input_tokens": "3",
+        "gen_ai.model_name": "c-1",
+        "gen_ai.usage.total_tokens": "117",
+    });
+    let (_, played) = run(&config, json_answer(messages(), &body));
+    assert_eq!(Value::from(span(&played)), expected);
+    let events = [
+        json!({ "type": "message_start", "message": { "id": "msg", "model": "c-1", "usage": usage } }),
+        json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" } }),
+    ];
+    let (_, played) = run(&config, sse_answer(messages(), &events));
+    assert_eq!(Value::from(span(&played)), expected);
+
+    let openai = json!({ "id": "c9", "model": "m7-1", "choices": [{ "finish_reason": "stop" }, { "finish_reason": "length" }],
+        "usage": { "prompt_tokens": 5, "completion_tokens": 2, "completion_tokens_details": { "reasoning_tokens": 1 } } });
+    let (log, played) = run(&config, json_answer(chat(), &openai));
+    let found = span(&played);
+    assert_eq!(found["gen_ai.response.finish_reasons"], "[\"stop\",\"length\"]");
+    assert_eq!(found["gen_ai.usage.reasoning.output_tokens"], "1");
+    assert_eq!(found["gen_ai.provider.name"], CLUSTER);
+    assert_eq!((&log["model"], found.get("error.type")), (&json!("m7-1"), None));
+    // The other attributes stay what they are without.
+    let mut asked = attribute(&json!({ "key": "answer", "apply_to_log": true }));
+    asked["metricsFormat"] = json!("both");
+    asked["span_attributes"] = json!("always");
+    let answer = json!({ "choices": [{ "message": { "content": "Hi" }, "finish_reason": "stop" }] });
+    let (log, played) = run(&asked, json_answer(chat(), &answer));
+    assert_eq!(
+        (&log["answer"], &span(&played)["gen_ai.response.finish_reasons"]),
+        (&json!("Hi"), &json!("[\"stop\"]"))
+    );
+
+    let error = json_error(chat());
+    assert_eq!(span(&run(&config, error).1)["error.type"], "429");
+    let broken = sse_answer(chat(), &[delta("x")]).broken_off();
+    assert_eq!(span(&run(&config, broken).1)["error.type"], "aborted");
+
+    // Neither without the format nor without a span.
+    let names = |config: &Value| {
+        let found = span(&run(config, json_answer(messages(), &body)).1);
+        found.keys().filter(|key| expected.get(key).is_some()).count()
+    };
+    assert_eq!(names(&json!({ "span_attributes": "always" })), 6);
+    assert_eq!(names(&json!({ "metricsFormat": "otel" })), 0);
+}
+
+fn json_error(script: Script) -> Script {
+    script.answered(429, &[("content-type", "application/json")], answer(&json!({ "error": {} })))
+}
+
+/// What the README tells operators to name in the connection manager.
+#[test]
+fn the_readme_names_every_tag_of_a_span() {
+    let readme = include_str!("../README.md");
+    let traces = readme.split("## Traces").nth(1).unwrap().split("```").nth(1).unwrap();
+    let listed: Vec<&str> =
+        traces.lines().filter_map(|line| line.split("{ tag: ").nth(1)?.split(',').next()).collect();
+    for tag in &listed {
+        let value = format!("%FILTER_STATE(wasm.trace_span_tag.{tag}:PLAIN)%");
+        assert!(traces.contains(&format!("{{ tag: {tag}, value: \"{value}\" }}")), "{tag}");
+    }
+    let config = json!({ "metricsFormat": "both", "span_attributes": "always" });
+    let usage = json!({ "prompt_tokens": 5, "completion_tokens": 2, "cache_creation_input_tokens": 1,
+        "prompt_tokens_details": { "cached_tokens": 1 }, "completion_tokens_details": { "reasoning_tokens": 1 } });
+    let body = json!({ "id": "i", "model": "m", "choices": [{ "finish_reason": "stop" }], "usage": usage });
+    let script = chat().answered(500, &[("content-type", "application/json")], answer(&body));
+    let mut written: Vec<String> = span(&run(&config, script).1).keys().cloned().collect();
+    let mut expected: Vec<String> = listed.iter().map(|tag| (*tag).to_owned()).collect();
+    written.sort();
+    expected.sort();
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn a_model_in_a_path_counts_where_the_body_is_not_read() {
+    let path = "/openai/deployments/whisper/audio/transcriptions?api-version=1";
+    let upload = || {
+        Script::post(path, "--b--")
+            .without("content-type")
+            .header("content-type", "multipart/form-data; boundary=b")
+    };
+    let encoded = || Script::post("/model/titan%3A1/invoke", "x").header("content-encoding", "gzip");
+    let bare = || Script::request("GET", "/v1beta/models/gem-1:generateContent");
+    let config = json!({ "span_attributes": "always" });
+    for (script, model) in [(upload(), "whisper"), (encoded(), "titan:1"), (bare(), "gem-1")] {
+        let (log, played) = run(&config, json_answer(on_route(script, ROUTE), &json!({ "usage": usage() })));
+        assert_eq!((&log["model"], log.get("chat_round")), (&json!(model), None));
+        assert_eq!(counters(&played, ROUTE, model)["total_token"], 7);
+        assert_eq!(span(&played)["gen_ai.request.model"], model);
+    }
+    let (_, played) =
+        run(&config, json_answer(on_route(Script::request("GET", "/v1/models"), ROUTE), &json!({})));
+    assert_eq!(span(&played).get("gen_ai.request.model"), None, "nothing is asked for");
+}
+
+#[test]
+fn all_rules_of_a_worker_tell_so_many_combinations_apart() {
+    let rule = json!({ "_match_route_": ["a"], "max_label_combinations": 2 });
+    let config = json!({ "max_label_combinations": 2, "_rules_": [rule] });
+    let worker = Worker::<AiStatistics>::start(&config.to_string());
+    let play = |model: &str, route: &str| {
+        let script = Script::post("/v1/chat/completions", json!({ "model": model }).to_string());
+        let body = json!({ "model": model, "usage": usage() });
+        worker.play(json_answer(on_route(script, route), &body)).envoy.metrics.borrow().clone()
+    };
+    for (model, route) in [("m0", "a"), ("m1", "b"), ("m2", "a"), ("m3", "b"), ("m4", "a")] {
+        play(model, route);
+    }
+    let found = play("m1", "b");
+    let mut names: Vec<&str> =
+        found.iter().filter_map(|(name, _)| name.strip_suffix(".metric.llm_duration_count")).collect();
+    names.sort_unstable();
+    let name = |route: &str, model: &str, consumer: &str| {
+        format!("route.{route}.upstream.{CLUSTER}.model.{model}.consumer.{consumer}")
+    };
+    assert_eq!(
+        names,
+        [
+            name("a", "m0", "none"),
+            name("a", "other", "other"),
+            name("b", "m1", "none"),
+            name("b", "other", "other")
+        ]
+    );
 }
 
 #[test]
