@@ -140,17 +140,15 @@ fn compile(
             section.warn(node.path(), "a rule needs a pattern and a model; it is left out");
             continue;
         }
+        let place = node.get("pattern").unwrap_or(node.clone());
         match RegexBuilder::new(&pattern).size_limit(MAX_PATTERN).build() {
             Ok(regex) => {
                 if folds(&pattern) && pattern.chars().any(is_cased) {
-                    let place = node.get("pattern").unwrap_or(node.clone());
-                    let message = "`(?i)` ignores the case of ASCII letters only: write others as `[Éé]`";
-                    section.warn(place.path(), message);
+                    section.warn(place.path(), "`(?i)` ignores the case of ASCII letters only");
                 }
                 rules.push((regex, model));
             }
             Err(error) => {
-                let place = node.get("pattern").unwrap_or(node.clone());
                 let error = place.error(format!("the pattern is no regex: {error}"));
                 if !is_lenient {
                     return Err(error);
@@ -165,10 +163,15 @@ fn compile(
 
 /// Whether a pattern asks somewhere to ignore case: flags stand behind `(?`, and behind a dash those that are off.
 fn folds(pattern: &str) -> bool {
-    pattern.split("(?").skip(1).any(|rest| {
-        let flags = rest.split(|char: char| !char.is_ascii_alphabetic()).next().unwrap_or_default();
-        // `(?P<name>` is none, nor is `(?<name>`.
-        !flags.contains('P') && flags.contains('i')
+    let mut before = *b"  ";
+    let mut is_flag = false;
+    pattern.bytes().any(|byte| {
+        // `(?P<name>` has none, nor has `(?<name>`.
+        is_flag = before == *b"(?" || is_flag;
+        is_flag = is_flag && byte.is_ascii_alphabetic() && byte != b'P';
+        let [_, last] = before;
+        before = [last, byte];
+        is_flag && byte == b'i'
     })
 }
 
