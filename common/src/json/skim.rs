@@ -27,6 +27,8 @@ pub trait Skim {
     fn wants(&mut self, name: &str) -> Want;
     /// A member ended of which the value was wanted. Only its end is proven.
     fn member(&mut self, name: &str, value: Raw<'_>);
+    /// A member of which the value was wanted has more bytes than were.
+    fn too_large(&mut self, _name: &str) {}
     /// Some more of a value of which the pieces were wanted.
     fn piece(&mut self, _text: &[u8]) {}
     /// An object has ended.
@@ -197,6 +199,9 @@ impl Skimmer {
             Some(Want::Value { .. }) => {
                 self.kept = Vec::new();
                 self.want = None;
+                if let Some(name) = self.named() {
+                    reader.too_large(&name);
+                }
             }
             Some(Want::Pieces) => reader.piece(text),
             Some(Want::Nothing) | None => {}
@@ -243,7 +248,8 @@ fn show(object: &Object<'_>, reader: &mut dyn Skim) {
         match reader.wants(&name) {
             Want::Value { limit } if value.text().len() <= limit => reader.member(&name, value),
             Want::Pieces => reader.piece(value.text()),
-            Want::Value { .. } | Want::Nothing => {}
+            Want::Value { .. } => reader.too_large(&name),
+            Want::Nothing => {}
         }
     }
     reader.object_ends();
@@ -271,6 +277,10 @@ mod tests {
 
         fn member(&mut self, name: &str, value: Raw<'_>) {
             self.seen.push(format!("{name}={}", String::from_utf8_lossy(value.text())));
+        }
+
+        fn too_large(&mut self, name: &str) {
+            self.seen.push(format!("{name} is too large"));
         }
 
         fn piece(&mut self, text: &[u8]) {
@@ -330,7 +340,7 @@ mod tests {
 
     #[test]
     fn values_over_their_limit_are_left_out() {
-        check(r#"{"a":"0123456789","a":[1],"z":0}"#, &["a=[1]", "end"], "");
+        check(r#"{"a":"0123456789","a":[1],"z":0}"#, &["a is too large", "a=[1]", "end"], "");
     }
 
     #[test]

@@ -17,6 +17,8 @@ const MAX_MEMBER: usize = 64 << 10;
 const MAX_NAME: usize = 1024;
 /// How many kinds of tokens are told apart in each direction.
 const MAX_DETAILS: usize = 32;
+/// How many members are remembered for which there was no room.
+const MAX_LOST: usize = 32;
 /// What Bedrock adds to the last event that InvokeModel streams.
 const BEDROCK_METRICS: &str = "amazon-bedrock-invocationMetrics";
 /// Model and id are said at the beginning of a stream, or never.
@@ -362,22 +364,42 @@ impl Keep {
 pub struct Kept {
     text: Vec<u8>,
     is_closed: bool,
+    /// The names of those for which there was no room.
+    lost: Vec<String>,
 }
 
 impl Kept {
     /// Takes a member, if there is room for it within `limit`.
     pub fn take(&mut self, name: &str, value: &[u8], limit: usize) {
-        if self.is_closed {
-            // Another object begins; the last one counts.
-            *self = Self::default();
-        }
+        self.begin();
         if self.text.len() + name.len() + value.len() > limit {
-            return;
+            return self.lose(name);
         }
         self.text.push(if self.text.is_empty() { b'{' } else { b',' });
         json::write_string(&mut self.text, name);
         self.text.push(b':');
         self.text.extend_from_slice(value);
+    }
+
+    /// There is a member for which there is no room.
+    pub fn lose(&mut self, name: &str) {
+        self.begin();
+        if self.lost.len() < MAX_LOST {
+            self.lost.push(name.to_owned());
+        }
+    }
+
+    /// Whether there was no room for a member of that name.
+    #[must_use]
+    pub fn lacks(&self, name: &str) -> bool {
+        self.lost.iter().any(|lost| lost == name)
+    }
+
+    fn begin(&mut self) {
+        if self.is_closed {
+            // Another object begins; the last one counts.
+            *self = Self::default();
+        }
     }
 
     /// The object has ended.
@@ -527,6 +549,12 @@ impl Reader {
         &self.report
     }
 
+    /// Whether there was no room for a member of that name that was to be kept.
+    #[must_use]
+    pub fn lacks(&self, name: &str) -> bool {
+        self.kept.lacks(name)
+    }
+
     /// The members kept of a whole body, as one object; empty where none has ended.
     #[must_use]
     pub fn kept(&self) -> &[u8] {
@@ -603,6 +631,12 @@ impl Skim for Body<'_> {
         self.report.member(name, value);
         if self.keep.wants(name) {
             self.kept.take(name, value.text(), self.limit);
+        }
+    }
+
+    fn too_large(&mut self, name: &str) {
+        if self.keep.wants(name) {
+            self.kept.lose(name);
         }
     }
 
@@ -857,6 +891,7 @@ mod tests {
         }
         check(reader.report(), Some((1, 2, 3)), ("", "c"), NONE);
         assert_eq!(reader.kept(), b"");
+        assert!(reader.lacks("choices") && !reader.lacks("usage"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use common::json::{self, Kind, Query};
 
 use crate::built_in::BuiltIn;
 use crate::log::{REDACTED, Redaction, Written};
-use crate::text::{Growing, truncated};
+use crate::text::{Growing, LOST, truncated};
 
 /// What the access log's object and flags of other builds of Envoy are stored under.
 const RESERVED: [&str; 6] = [
@@ -18,6 +18,9 @@ const RESERVED: [&str; 6] = [
     "wasm_need_rebuild",
     "x_request_id",
 ];
+
+/// Attributes of these names are counted.
+const COUNTED: [&str; 4] = ["model", "input_token", "output_token", "total_token"];
 
 /// Before the keys of span attributes, so that tracing can be told to read them.
 pub(crate) const SPAN_PREFIX: &str = "trace_span_tag.";
@@ -181,6 +184,19 @@ impl Attribute {
             span_key: None,
             redaction: Redaction::default(),
         }
+    }
+
+    /// The value of an attribute whose members there was no room for. A count has none then: another one counts in its
+    /// place.
+    pub(crate) fn lost(&self, lacks: impl Fn(&str) -> bool) -> Option<Value> {
+        let first = match &self.source {
+            Source::RequestBody(path) | Source::Body(path) => path.as_ref().and_then(Query::first),
+            _ => None,
+        };
+        let built_in = self.built_in.map(BuiltIn::members).unwrap_or_default();
+        let is_lost = first.is_some_and(&lacks) || built_in.iter().any(|name| lacks(name));
+        let is_counted = COUNTED.contains(&self.key.as_str());
+        (is_lost && !is_counted).then(|| Value::Text(LOST.to_owned()))
     }
 
     /// The text of a value as others may read it.

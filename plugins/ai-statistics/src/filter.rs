@@ -255,6 +255,7 @@ impl AiStatistics {
                 _ => None,
             });
             let value = found.and_then(|text| Value::of(&text, config.value_limit, &attribute.redaction));
+            let value = value.or_else(|| attribute.lost(|name| request.lacks(name)));
             self.found(env, at, attribute, value);
         }
     }
@@ -488,6 +489,10 @@ impl AiStatistics {
                     response.whole(config.value_limit, built_in, &attribute.redaction)
                 }
                 _ => None,
+            });
+            let value = value.or_else(|| {
+                let reader = response.reader.as_ref().filter(|_| !response.is_stream)?;
+                attribute.lost(|name| reader.lacks(name))
             });
             self.found(env, at, attribute, value);
         }

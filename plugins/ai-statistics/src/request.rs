@@ -43,6 +43,11 @@ impl RequestReader {
         messages.or(contents).unwrap_or(0)
     }
 
+    /// Whether there was no room for a member that was asked for.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        self.keeper.as_ref().is_some_and(|(_, keeper)| keeper.kept.lacks(name))
+    }
+
     /// The members that were asked for, as one object.
     pub(crate) fn kept(&self) -> &[u8] {
         self.keeper.as_ref().map(|(_, keeper)| keeper.kept.object()).unwrap_or_default()
@@ -63,6 +68,10 @@ impl Skim for Keeper {
 
     fn member(&mut self, name: &str, value: Raw<'_>) {
         self.kept.take(name, value.text(), self.limit);
+    }
+
+    fn too_large(&mut self, name: &str) {
+        self.kept.lose(name);
     }
 
     fn object_ends(&mut self) {

@@ -3,6 +3,9 @@
 /// Stands where the middle was.
 pub(crate) const MARK: &str = " [truncated] ";
 
+/// Stands for a text of which nothing could be kept.
+pub(crate) const LOST: &str = "[truncated]";
+
 /// A text of at most `limit` bytes: what is longer keeps as many bytes of its beginning and of its end as half
 /// the limit is, cut between characters.
 pub(crate) fn truncated(text: &str, limit: usize) -> String {

@@ -416,6 +416,27 @@ fn all_default_attributes_of_a_conversation_are_logged() {
 }
 
 #[test]
+fn what_there_was_no_room_for_is_marked() {
+    let mut config = json!({ "attributes": [
+        { "key": "question", "apply_to_log": true },
+        { "key": "asked", "value_source": "request_body", "value": "messages.#.role", "apply_to_log": true },
+        { "key": "answer", "apply_to_log": true, "default_value": "none" },
+        { "key": "absent", "value_source": "request_body", "value": "nothing", "apply_to_log": true },
+        { "key": "model", "value_source": "response_body", "value": "choices.0.model", "apply_to_log": true },
+    ] });
+    config["log_encoding"] = json!("raw");
+    let long = "x".repeat(2 << 20);
+    let body = json!({ "model": "m7", "messages": [{ "role": "user", "content": long }] });
+    let answer = json!({ "model": "m7", "choices": [{ "message": { "content": long } }], "usage": usage() });
+    let (log, played) = run(&config, json_answer(post("/v1/chat/completions", &body), &answer));
+    for key in ["question", "asked", "answer"] {
+        assert_eq!(log[key], "[truncated]", "{key}");
+    }
+    assert_eq!((log.get("absent"), &log["model"], &log["chat_round"]), (None, &json!("m7"), &json!(1)));
+    assert_eq!(counters(&played, ROUTE, "m7")["total_token"], 7);
+}
+
+#[test]
 fn paths_with_conditions_lead_into_a_request() {
     let config = attribute(&json!({
         "key": "last", "value_source": "request_body", "value": "messages.@reverse.0.content", "apply_to_log": true,
@@ -680,9 +701,11 @@ fn the_readme_names_every_tag_of_a_span() {
     let traces = readme.split("## Traces").nth(1).unwrap().split("```").nth(1).unwrap();
     let listed: Vec<&str> =
         traces.lines().filter_map(|line| line.split("{ tag: ").nth(1)?.split(',').next()).collect();
+    let others = [include_str!("../../../envoy/ai-statistics.yaml"), include_str!("../e2e/spans.yaml")];
     for tag in &listed {
         let value = format!("%FILTER_STATE(wasm.trace_span_tag.{tag}:PLAIN)%");
-        assert!(traces.contains(&format!("{{ tag: {tag}, value: \"{value}\" }}")), "{tag}");
+        let line = format!("- {{ tag: {tag}, value: \"{value}\" }}\n");
+        assert!([traces].iter().chain(&others).all(|text| text.contains(&line)), "{tag}");
     }
     let config = json!({ "metricsFormat": "both", "span_attributes": "always" });
     let usage = json!({ "prompt_tokens": 5, "completion_tokens": 2, "cache_creation_input_tokens": 1,
