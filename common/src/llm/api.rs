@@ -162,9 +162,9 @@ impl Api {
         let find = |path: &str| Self::ALL.iter().find_map(|api| Some((*api, matched(api.path(), path)?)));
         // Gemini takes what stands behind its methods for nothing.
         find(path).or_else(|| {
-            let end = GEMINI_METHODS.iter().find_map(|name| Some(path.find(name)? + name.len()))?;
-            let (up_to, tail) = path.split_at_checked(end)?;
-            tail.starts_with('/').then(|| find(up_to)).flatten()
+            // A search for a text would be a large part of a small plugin's module.
+            let mut parts = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+            find(parts.find(|up_to| GEMINI_METHODS.iter().any(|name| up_to.ends_with(name)))?)
         })
     }
 }
