@@ -22,6 +22,7 @@ use common::llm::api::Api;
 use common::llm::dialect::Dialect;
 
 pub(crate) use dropped::Dropped;
+pub use responses_over_chat::{MARK as OUR_THINKING, remove_thinking};
 
 /// The APIs in which conversations are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

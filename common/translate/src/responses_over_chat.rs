@@ -12,12 +12,15 @@ mod input;
 mod output;
 mod request;
 mod stream;
+mod thinking;
 mod tools;
 
 use std::rc::Rc;
 
 use common::http::Fault;
 use common::json::{Document, Kind, Object};
+
+pub use self::thinking::{MARK, remove_thinking};
 
 use self::output::{Asked, Call, Head, Item, Part, State, Status, Usage, add, annotation, incomplete};
 use super::chat::{choice, finish_reason, thinking};

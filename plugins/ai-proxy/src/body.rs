@@ -116,14 +116,17 @@ pub(crate) fn edit_for_vendor(
     active: &ActiveProvider,
     wants_model: bool,
 ) -> Result<Edited, Fault> {
-    let (body, has_developer) = object_watching(text, "developer")?;
+    let watched = if api == Api::Responses { translate::OUR_THINKING } else { "developer\"" };
+    let (body, seen) = object_watching(text, watched)?;
     let mut patch = Patch::new(text);
     let streams = body.get("stream").is_some_and(is_truthy);
     if api == Api::ChatCompletions {
         active.conversation.edit(&body, &mut patch)?;
-        if has_developer && !active.profile.knows_developer {
+        if seen && !active.profile.knows_developer {
             name_developer_system(&body, &mut patch);
         }
+    } else if api == Api::Responses && seen {
+        translate::remove_thinking(&body, &mut patch);
     }
     active.provider.edit(api, &body, &mut patch);
     let model = map_model(&body, active, wants_model, &mut patch);

@@ -511,7 +511,7 @@ fn an_answer_becomes_a_response() {
     let expected = json!({
         "id":"resp_A1","object":"response","created_at":7,"status":"completed","completed_at":null,"error":null,"incomplete_details":null,
         "model":"vendor-m","output":[
-            {"id":"rs_A1_0","type":"reasoning","status":"completed","summary":[{"type":"summary_text","text":"th\n"}]},
+            {"id":"rs_ai_proxy_A1_0","type":"reasoning","status":"completed","summary":[{"type":"summary_text","text":"th\n"}]},
             {"id":"msg_A1_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"hello",
                 "annotations":[{"type":"url_citation","start_index":1,"end_index":2,"url":"u","title":"t"}],
                 "logprobs":[{"token":"hello","logprob":-0.5,"bytes":null,"top_logprobs":[]}]}]},
@@ -644,6 +644,45 @@ fn who_speaks_it_or_is_told_so_is_not_translated() {
     let told = provider("openai", r#""translateApis":{"openai/v1/responses":"openai/v1/chatcompletions"}"#);
     let script = responses(&with(&json!({}))).answered(200, &JSON, [ANSWER.into()]);
     assert_eq!(play(&told, script).sent().header(":path").as_deref(), Some("/v1/chat/completions"));
+}
+
+/// What a vendor of Responses is sent of an input. Its bytes are the client's, but for what is taken out.
+#[track_caller]
+fn natively(kind: &str, input: &str) -> String {
+    let body = |input: &str| format!(r#"{{ "input" : {input}, "model":"m" }}"#);
+    let more = if kind == "azure" {
+        r#""azureServiceUrl":"https://a.openai.azure.com/openai/v1/responses?api-version=v""#
+    } else {
+        ""
+    };
+    let script = Script::post("/v1/responses", body(input)).answered(200, &JSON, [b"{}".to_vec()]);
+    let text = play(&provider(kind, more), script).sent().text();
+    let (before, after) = (r#"{ "input" : "#, r#", "model":"m" }"#);
+    text.strip_prefix(before).and_then(|text| text.strip_suffix(after)).unwrap_or(&text).to_owned()
+}
+
+#[test]
+fn thinking_that_is_ours_does_not_go_to_who_speaks_responses() {
+    let ours = output(&json!({}), &json!({"content":"A","reasoning_content":"T"}));
+    assert!(ours[0]["id"].as_str().unwrap().starts_with("rs_ai_proxy_"), "{ours}");
+    let (thinking, said) = (ours[0].to_string(), ours[1].to_string());
+    let theirs = r#"{"type":"reasoning","id":"rs_0a1b","summary":[],"encrypted_content":"gAAAA"}"#;
+    let user = r#"{"role":"user","content":"rs_ai_proxy_ is no id here"}"#;
+    // Codex leaves ids out.
+    let nameless = r#"{"type":"reasoning","summary":[],"encrypted_content":"rs_ai_proxy_e30="}"#;
+    let reference = r#"{"type":"item_reference","id":"rs_ai_proxy_i_0"}"#;
+    let all = [user, &thinking, theirs, nameless, &said, reference].join(" , ");
+    for kind in ["openai", "azure", "groq"] {
+        let kept = [user, theirs, &said].join(" , ");
+        assert_eq!(natively(kind, &format!("[{all}]")), format!("[{kept}]"), "{kind}");
+    }
+    for untouched in ["\"rs_ai_proxy_\"", "[]", "[7,[\"rs_ai_proxy_\"]]", "{\"id\":\"rs_ai_proxy_\"}", user] {
+        assert_eq!(natively("openai", untouched), untouched);
+    }
+    let original = provider("openai", r#""protocol":"original""#);
+    let body = format!(r#"{{"input":[{all}]}}"#);
+    let script = Script::post("/v1/responses", body.clone()).answered(200, &JSON, [b"{}".to_vec()]);
+    assert_eq!(play(&original, script).sent().text(), body);
 }
 
 #[test]

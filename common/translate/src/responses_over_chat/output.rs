@@ -6,6 +6,7 @@ use common::json::{self, ArrayWriter, Kind as JsonKind, Object, ObjectWriter, Ra
 
 use super::argument::Argument;
 use super::input::ACTION;
+use super::thinking::MARK;
 use super::tools::{Kind, Tools};
 use crate::Stamp;
 use crate::read::string;
@@ -198,7 +199,7 @@ impl Item {
     /// What its id begins with.
     fn prefix(&self) -> &'static [u8] {
         match self {
-            Self::Thinking(_) => b"rs_",
+            Self::Thinking(_) => MARK.as_bytes(),
             Self::Message(_) => b"msg_",
             Self::Call(call) => match call.kind {
                 Kind::Function => b"fc_",
