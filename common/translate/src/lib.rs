@@ -254,7 +254,9 @@ impl Carried {
         let (chat, front) = match self.pair.client {
             Talk::Chat => return Ok(None),
             Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
-            Talk::Responses => responses_over_chat::request(text, manner, self.stamp, &mut self.dropped)?,
+            Talk::Responses => {
+                responses_over_chat::request(text, self.pair, manner, self.stamp, &mut self.dropped)?
+            }
         };
         self.front = Some(front);
         Ok(Some(chat))
