@@ -65,6 +65,27 @@ pub(crate) fn request(
     Ok((chat, Box::new(Response(Rc::new(asked)))))
 }
 
+/// A request for a response as the chat that its client asks for by it, whose stream has options of its own. Calls of
+/// tools that are no functions stay calls of functions.
+///
+/// # Errors
+/// As [`request`].
+pub(crate) fn chat(text: &[u8], pair: Pair, manner: Manner, dropped: &mut Dropped) -> Result<Vec<u8>, Fault> {
+    let mut chat = Vec::with_capacity(text.len() + 256);
+    request::write(&body::document(text)?.object(), pair, manner, &mut chat, dropped)?;
+    Ok(chat)
+}
+
+/// What a client of Responses calls this member of a chat.
+pub(crate) fn name(member: &str) -> &str {
+    match member {
+        "reasoning_effort" => "reasoning.effort",
+        "response_format" => "text.format",
+        "verbosity" => "text.verbosity",
+        _ => member,
+    }
+}
+
 /// The client's side.
 struct Response(Rc<Asked>);
 
@@ -74,12 +95,7 @@ impl Front for Response {
     }
 
     fn name<'n>(&self, member: &'n str) -> &'n str {
-        match member {
-            "reasoning_effort" => "reasoning.effort",
-            "response_format" => "text.format",
-            "verbosity" => "text.verbosity",
-            _ => member,
-        }
+        name(member)
     }
 
     fn stream(&self) -> Box<dyn ClientStream> {
