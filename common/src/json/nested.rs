@@ -17,12 +17,12 @@ pub(super) struct Nested {
     pub(super) end: usize,
     /// A byte of it, or one not far behind, is not ASCII.
     pub(super) beyond_ascii: bool,
-    /// A string in it is exactly the text that was watched for.
+    /// A string in it begins with what was watched for.
     pub(super) seen: bool,
 }
 
 /// Passes the array or object that begins at `start` and stands inside `outer` others. Notes whether one of
-/// its strings is written just as `watched`, without escapes.
+/// its strings begins just as `watched`, without escapes; its closing quote may be the end of that.
 pub(super) fn pass(text: &[u8], start: usize, outer: u32, watched: &[u8]) -> Result<Nested, JsonError> {
     let mut walk = Walk { text, outer, depth: outer, open: 0, watched, seen: false };
     let mut beyond_ascii = false;
@@ -137,14 +137,14 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Compares the strings that begin like the watched one.
+    /// Compares the strings that begin with the first byte of what is watched for.
     #[inline]
     fn look_for_watched(&mut self, block: usize, mut candidates: u64) {
         while candidates != 0 {
             let at = block + candidates.trailing_zeros() as usize;
             candidates &= candidates - 1;
             let rest = self.text.get(at..).unwrap_or_default();
-            self.seen |= rest.strip_prefix(self.watched).is_some_and(|behind| behind.first() == Some(&b'"'));
+            self.seen |= rest.starts_with(self.watched);
         }
     }
 }
@@ -212,8 +212,10 @@ mod tests {
         for before in 0..130 {
             let check = |string: &str, expected: bool| {
                 let text = format!("[\"{}\",\"{string}\"]", "x".repeat(before));
-                let nested = pass(text.as_bytes(), 0, 0, b"developer").unwrap();
+                let nested = pass(text.as_bytes(), 0, 0, b"developer\"").unwrap();
                 assert_eq!(nested.seen, expected, "{text}");
+                let nested = pass(text.as_bytes(), 0, 0, b"develope").unwrap();
+                assert_eq!(nested.seen, string.starts_with("develope"), "{text}");
             };
             check("developer", true);
             check("developers", false);

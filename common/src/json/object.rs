@@ -14,8 +14,9 @@ pub fn object(text: &[u8]) -> Result<Object<'_>, JsonError> {
     object_watching(text, "").map(|(object, _)| object)
 }
 
-/// The same, and whether a string anywhere below a member is exactly `watched`: a reader who would have to
-/// look through all of them can spare itself the way. A string that spells it with escapes is not noticed.
+/// The same, and whether a string anywhere below a member begins with `watched`, or is just that, if `watched` ends
+/// with a quote: a reader who would have to look through all of them can spare itself the way. A string that spells it
+/// with escapes is not noticed.
 ///
 /// # Errors
 /// It is not JSON, or JSON of another kind.

@@ -63,7 +63,7 @@ impl<'a> Scanner<'a> {
         Self::watching(text, b"")
     }
 
-    /// Notes on the way whether a string inside a nested value is exactly `watched`.
+    /// Notes on the way whether a string inside a nested value begins with `watched`.
     pub(super) fn watching(text: &'a [u8], watched: &'a [u8]) -> Self {
         Self { text, at: 0, beyond_ascii: false, watched, seen: false }
     }

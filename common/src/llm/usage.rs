@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use crate::base64;
 use crate::framing::{aws_event_stream, sse};
 use crate::json::{self, Kind, Object, Raw, Skim, Skimmer, Want};
 
@@ -649,31 +650,7 @@ impl Skim for Body<'_> {
 fn unwrapped(payload: &[u8]) -> Option<Vec<u8>> {
     let object = json::object(payload).ok()?;
     let text = object.get("bytes")?.as_str()?;
-    let (mut out, mut bits, mut count) = (Vec::with_capacity(text.len() / 4 * 3), 0_u32, 0);
-    for byte in text.bytes().filter(|byte| *byte != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 1;
-        if count == 4 {
-            let [_, bytes @ ..] = bits.to_be_bytes();
-            out.extend_from_slice(&bytes);
-            (bits, count) = (0, 0);
-        }
-    }
-    let [_, first, second, _] = (bits << (6 * ((4 - count) % 4))).to_be_bytes();
-    match count {
-        2 => out.push(first),
-        3 => out.extend_from_slice(&[first, second]),
-        _ => {}
-    }
-    Some(out)
+    base64::decode(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use common::llm::api::Api;
 use common::llm::dialect::Dialect;
 
 pub(crate) use dropped::Dropped;
+pub use responses_over_chat::{MARK as OUR_THINKING, remove_thinking};
 
 /// The APIs in which conversations are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Talk {
     }
 }
 
-/// What a client speaks, and what it is carried over. The two differ.
+/// What a client speaks, and what it is carried over. The two differ, but for [`Pair::CHAT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair {
     /// The client's.
@@ -68,6 +69,9 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// A chat over chats, where it comes in another form: [`Carried::chat_of_response`].
+    pub const CHAT: Self = Self { client: Talk::Chat, vendor: Talk::Chat };
+
     /// How each API is carried that is not spoken as it is: as it is `told`, or else, where a vendor `lacks` it, over
     /// the first that the vendor `serves`.
     pub fn all(told: &[Self], lacks: impl Fn(Api) -> bool, serves: impl Fn(Api) -> bool) -> Vec<Self> {
@@ -236,13 +240,15 @@ pub struct Carried {
     stamp: Stamp,
     front: Option<Box<dyn Front>>,
     back: Option<Box<dyn Back>>,
+    /// The client asks for a chat as one does for a response.
+    asks_otherwise: bool,
     dropped: Dropped,
 }
 
 impl Carried {
     /// An exchange whose request has not come yet.
     pub fn new(pair: Pair, stamp: Stamp) -> Self {
-        Self { pair, stamp, front: None, back: None, dropped: Dropped::default() }
+        Self { pair, stamp, front: None, back: None, asks_otherwise: false, dropped: Dropped::default() }
     }
 
     /// The client's request as a chat; `None`: it is one.
@@ -253,10 +259,23 @@ impl Carried {
         let (chat, front) = match self.pair.client {
             Talk::Chat => return Ok(None),
             Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
-            Talk::Responses => responses_over_chat::request(text, manner, self.stamp, &mut self.dropped)?,
+            Talk::Responses => {
+                responses_over_chat::request(text, self.pair, manner, self.stamp, &mut self.dropped)?
+            }
         };
         self.front = Some(front);
         Ok(Some(chat))
+    }
+
+    /// A chat that is asked for by a request for a response, as Cursor does where its users name an address of their own:
+    /// <https://forum.cursor.com/t/override-openai-base-url-sends-responses-api-payload-to-chat-completions-but-expects-chat-completions-output/159298>.
+    /// Its answer is a chat's.
+    ///
+    /// # Errors
+    /// As [`Carried::chat_of`].
+    pub fn chat_of_response(&mut self, text: &[u8], manner: Manner) -> Result<Vec<u8>, Fault> {
+        self.asks_otherwise = true;
+        responses_over_chat::chat(text, self.pair, manner, &mut self.dropped)
     }
 
     /// A chat as the vendor's request; `None`: it is one.
@@ -271,13 +290,17 @@ impl Carried {
             Talk::Responses => chat_over_responses::request(chat, self.stamp, &mut dropped),
         };
         let (request, back) = match &self.front {
-            None => {
-                self.dropped = dropped;
-                made?
-            }
             Some(front) => {
                 dropped.names().for_each(|name| self.dropped.name(front.name(name)));
                 made.map_err(in_the_chat)?
+            }
+            None if self.asks_otherwise => {
+                dropped.names().for_each(|name| self.dropped.name(responses_over_chat::name(name)));
+                made.map_err(in_the_chat)?
+            }
+            None => {
+                self.dropped = dropped;
+                made?
             }
         };
         back.edit_head(head);

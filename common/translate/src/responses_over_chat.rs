@@ -2,8 +2,8 @@
 //! [chat completions](https://platform.openai.com/docs/api-reference/chat).
 //!
 //! Nothing is kept between requests, so the whole conversation comes with each; a response says `store: false`.
-//! A model's thinking is the summary of a reasoning item, and goes back to the vendor where tools were called. Tools
-//! that are no functions become some, and calls of them are again what the client knows.
+//! A model's thinking is the summary of a reasoning item, and goes back to the vendor where tools were called; what is
+//! signed of it is carried beside the summary, and goes back to whoever signs. Tools that are no functions become some, and calls of them are again what the client knows.
 //!
 //! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
 
@@ -12,6 +12,7 @@ mod input;
 mod output;
 mod request;
 mod stream;
+mod thinking;
 mod tools;
 
 use std::rc::Rc;
@@ -19,10 +20,14 @@ use std::rc::Rc;
 use common::http::Fault;
 use common::json::{Document, Kind, Object};
 
-use self::output::{Asked, Call, Head, Item, Part, State, Status, Usage, add, annotation, incomplete};
+pub use self::thinking::{MARK, remove_thinking};
+
+use self::output::{Asked, Call, Head, Item, Part, State, Status, Thinking, Usage};
+use self::output::{add, annotation, incomplete};
+use self::thinking::add_blocks;
 use super::chat::{choice, finish_reason, thinking};
 use super::read::member;
-use super::{ClientStream, Dropped, Front, Manner, Stamp};
+use super::{ClientStream, Dropped, Front, Manner, Pair, Stamp};
 use common::http::body;
 
 /// Codes of failures that clients know: of a
@@ -42,6 +47,7 @@ const CODES: [&str; 6] = [
 /// It is no JSON object, has members of another kind than they are, or needs what no chat has.
 pub(crate) fn request(
     text: &[u8],
+    pair: Pair,
     manner: Manner,
     stamp: Stamp,
     dropped: &mut Dropped,
@@ -49,7 +55,7 @@ pub(crate) fn request(
     let document = body::document(text)?;
     let body = document.object();
     let mut chat = Vec::with_capacity(text.len() + 256);
-    let tools = request::write(&body, manner, &mut chat, dropped)?;
+    let tools = request::write(&body, pair, manner, &mut chat, dropped)?;
     let asked = |name: &str, absent: &[u8]| {
         let value = member(&body, name).filter(|value| value.kind() == Kind::String);
         value.map_or_else(|| absent.to_vec(), |value| value.text().to_vec())
@@ -59,12 +65,37 @@ pub(crate) fn request(
     Ok((chat, Box::new(Response(Rc::new(asked)))))
 }
 
+/// A request for a response as the chat that its client asks for by it, whose stream has options of its own. Calls of
+/// tools that are no functions stay calls of functions.
+///
+/// # Errors
+/// As [`request`].
+pub(crate) fn chat(text: &[u8], pair: Pair, manner: Manner, dropped: &mut Dropped) -> Result<Vec<u8>, Fault> {
+    let mut chat = Vec::with_capacity(text.len() + 256);
+    request::write(&body::document(text)?.object(), pair, manner, &mut chat, dropped)?;
+    Ok(chat)
+}
+
+/// What a client of Responses calls this member of a chat.
+pub(crate) fn name(member: &str) -> &str {
+    match member {
+        "reasoning_effort" => "reasoning.effort",
+        "response_format" => "text.format",
+        "verbosity" => "text.verbosity",
+        _ => member,
+    }
+}
+
 /// The client's side.
 struct Response(Rc<Asked>);
 
 impl Front for Response {
     fn answer(&self, chat: &Document<'_>) -> Vec<u8> {
         response(&self.0, chat)
+    }
+
+    fn name<'n>(&self, member: &'n str) -> &'n str {
+        name(member)
     }
 
     fn stream(&self) -> Box<dyn ClientStream> {
@@ -98,8 +129,13 @@ fn response(asked: &Asked, chat: &Document<'_>) -> Vec<u8> {
 
 /// Takes the items out of a message.
 fn read(message: &Object<'_>, logprobs: &[u8], head: &Head, asked: &Asked, items: &mut Vec<Item>) {
-    if let Some(thought) = thinking(message) {
-        items.push(Item::Thinking(thought.to_vec()));
+    let mut thought =
+        Thinking { text: thinking(message).unwrap_or_default().to_vec(), ..Thinking::default() };
+    if let Some(blocks) = message.get("thinking_blocks") {
+        add_blocks(blocks, &mut thought.blocks);
+    }
+    if !thought.text.is_empty() || !thought.blocks.is_empty() {
+        items.push(Item::Thinking(thought));
     }
     let list = |name: &str| message.get(name).and_then(|list| list.elements()).unwrap_or_default();
     let (texts, refusal) = said(message);

@@ -21,6 +21,8 @@ pub(crate) struct Edited {
     pub(crate) model: Option<String>,
     /// A custom setting that has no place in this body.
     pub(crate) misfit: Option<String>,
+    /// Nothing has been done: in the place of a chat this asks for a response.
+    pub(crate) asks_for_response: bool,
 }
 
 /// Whether requests of this API are one JSON object that may name a model.
@@ -116,14 +118,20 @@ pub(crate) fn edit_for_vendor(
     active: &ActiveProvider,
     wants_model: bool,
 ) -> Result<Edited, Fault> {
-    let (body, has_developer) = object_watching(text, "developer")?;
+    let watched = if api == Api::Responses { translate::OUR_THINKING } else { "developer\"" };
+    let (body, seen) = object_watching(text, watched)?;
+    if api == Api::ChatCompletions && asks_for_response(&body) {
+        return Ok(Edited { asks_for_response: true, ..Edited::default() });
+    }
     let mut patch = Patch::new(text);
     let streams = body.get("stream").is_some_and(is_truthy);
     if api == Api::ChatCompletions {
         active.conversation.edit(&body, &mut patch)?;
-        if has_developer && !active.profile.knows_developer {
+        if seen && !active.profile.knows_developer {
             name_developer_system(&body, &mut patch);
         }
+    } else if api == Api::Responses && seen {
+        translate::remove_thinking(&body, &mut patch);
     }
     active.provider.edit(api, &body, &mut patch);
     let model = map_model(&body, active, wants_model, &mut patch);
@@ -131,7 +139,14 @@ pub(crate) fn edit_for_vendor(
         ask_for_usage(&body, &mut patch);
     }
     let body = (!patch.is_empty()).then(|| patch.finish());
-    Ok(Edited { body, streams, model, misfit: None })
+    Ok(Edited { body, streams, model, ..Edited::default() })
+}
+
+/// Whether this is no chat but a request for a response.
+fn asks_for_response(body: &Object<'_>) -> bool {
+    let is_said = |value: Raw<'_>| value.kind() != Kind::Null;
+    let is_input = |input: Raw<'_>| matches!(input.kind(), Kind::String | Kind::Array);
+    !body.get("messages").is_some_and(is_said) && body.get("input").is_some_and(is_input)
 }
 
 /// The values of `stream` that vendors and clients take for true.

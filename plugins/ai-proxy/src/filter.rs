@@ -467,27 +467,34 @@ impl AiProxy {
     /// Makes the request fit the vendor, but for its API.
     fn edit(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
         let (active, Some(api)) = (&*self.active, self.api) else { return Ok(Flow::Pass) };
-        let Some(pair) = self.pair else { return self.fit(cx, active, api, body) };
-        let created = cx.env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let stamp = Stamp { created, seed: cx.env.random() };
-        let mut carried = Box::new(Carried::new(pair, stamp));
-        let chat = carried.chat_of(body, active.manner())?;
-        let flow = self.fit(cx, active, Api::ChatCompletions, chat.as_deref().unwrap_or(body))?;
-        self.carried = Some(carried);
+        let mut carried = self.pair.map(|pair| Box::new(carry(pair, cx.env)));
+        let mut chat = match &mut carried {
+            Some(carried) => carried.chat_of(body, active.manner())?,
+            None => None,
+        };
+        let api = if carried.is_some() { Api::ChatCompletions } else { api };
+        let mut flow = self.fit(cx, active, api, chat.as_deref().unwrap_or(body))?;
+        if flow.is_none() {
+            let carried = carried.get_or_insert_with(|| Box::new(carry(Pair::CHAT, cx.env)));
+            let made = chat.insert(carried.chat_of_response(body, active.manner())?);
+            flow = self.fit(cx, active, api, made)?;
+        }
+        self.carried = carried;
         Ok(match (flow, chat) {
-            (Flow::Pass, Some(chat)) => Flow::Send(chat),
-            (flow, _) => flow,
+            (None | Some(Flow::Pass), Some(chat)) => Flow::Send(chat),
+            (flow, _) => flow.unwrap_or(Flow::Pass),
         })
     }
 
-    /// The same in the API that the vendor is asked for, or in the one that becomes it.
+    /// The same in the API that the vendor is asked for, or in the one that becomes it. `None`: what should be a chat
+    /// asks for a response.
     fn fit(
         &self,
         cx: &mut RequestCx<'_>,
         active: &ActiveProvider,
         api: Api,
         body: &[u8],
-    ) -> Result<Flow, Fault> {
+    ) -> Result<Option<Flow>, Fault> {
         if self.reads == Reads::Settings {
             let applied = body::edit_settings(body, active);
             report_misfit(cx.env, applied.misfit.as_deref());
@@ -495,7 +502,7 @@ impl AiProxy {
             if active.first_byte_timeout.is_some() && body::may_stream(api) && body::asks_for_stream(text) {
                 limit_first_byte(cx.head, active);
             }
-            return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
+            return Ok(Some(applied.body.map_or(Flow::Pass, Flow::Send)));
         }
         let way = active.paths.way(self.api);
         let edited = if self.pair.is_some_and(|pair| pair.vendor != Talk::Chat) {
@@ -503,6 +510,9 @@ impl AiProxy {
         } else {
             body::edit(body, api, active, way.names_model())?
         };
+        if edited.asks_for_response {
+            return Ok(None);
+        }
         report_misfit(cx.env, edited.misfit.as_deref());
         if edited.streams {
             if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
@@ -517,8 +527,14 @@ impl AiProxy {
             request.carry(self.pair);
             request.target(active, way, edited.model.as_deref()).apply(cx.head);
         }
-        Ok(edited.body.map_or(Flow::Pass, Flow::Send))
+        Ok(Some(edited.body.map_or(Flow::Pass, Flow::Send)))
     }
+}
+
+/// An exchange whose request is here.
+fn carry(pair: Pair, env: &dyn Env) -> Carried {
+    let created = env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Carried::new(pair, Stamp { created, seed: env.random() })
 }
 
 fn report_misfit(env: &dyn Env, misfit: Option<&str>) {

@@ -511,7 +511,7 @@ fn an_answer_becomes_a_response() {
     let expected = json!({
         "id":"resp_A1","object":"response","created_at":7,"status":"completed","completed_at":null,"error":null,"incomplete_details":null,
         "model":"vendor-m","output":[
-            {"id":"rs_A1_0","type":"reasoning","status":"completed","summary":[{"type":"summary_text","text":"th\n"}]},
+            {"id":"rs_ai_proxy_A1_0","type":"reasoning","status":"completed","summary":[{"type":"summary_text","text":"th\n"}]},
             {"id":"msg_A1_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"hello",
                 "annotations":[{"type":"url_citation","start_index":1,"end_index":2,"url":"u","title":"t"}],
                 "logprobs":[{"token":"hello","logprob":-0.5,"bytes":null,"top_logprobs":[]}]}]},
@@ -644,6 +644,168 @@ fn who_speaks_it_or_is_told_so_is_not_translated() {
     let told = provider("openai", r#""translateApis":{"openai/v1/responses":"openai/v1/chatcompletions"}"#);
     let script = responses(&with(&json!({}))).answered(200, &JSON, [ANSWER.into()]);
     assert_eq!(play(&told, script).sent().header(":path").as_deref(), Some("/v1/chat/completions"));
+}
+
+/// What a vendor of Responses is sent of an input. Its bytes are the client's, but for what is taken out.
+#[track_caller]
+fn natively(kind: &str, input: &str) -> String {
+    let body = |input: &str| format!(r#"{{ "input" : {input}, "model":"m" }}"#);
+    let more = if kind == "azure" {
+        r#""azureServiceUrl":"https://a.openai.azure.com/openai/v1/responses?api-version=v""#
+    } else {
+        ""
+    };
+    let script = Script::post("/v1/responses", body(input)).answered(200, &JSON, [b"{}".to_vec()]);
+    let text = play(&provider(kind, more), script).sent().text();
+    let (before, after) = (r#"{ "input" : "#, r#", "model":"m" }"#);
+    text.strip_prefix(before).and_then(|text| text.strip_suffix(after)).unwrap_or(&text).to_owned()
+}
+
+#[test]
+fn thinking_that_is_ours_does_not_go_to_who_speaks_responses() {
+    let ours = output(&json!({}), &json!({"content":"A","reasoning_content":"T"}));
+    assert!(ours[0]["id"].as_str().unwrap().starts_with("rs_ai_proxy_"), "{ours}");
+    let (thinking, said) = (ours[0].to_string(), ours[1].to_string());
+    let theirs = r#"{"type":"reasoning","id":"rs_0a1b","summary":[],"encrypted_content":"gAAAA"}"#;
+    let user = r#"{"role":"user","content":"rs_ai_proxy_ is no id here"}"#;
+    // Codex leaves ids out.
+    let nameless = r#"{"type":"reasoning","summary":[],"encrypted_content":"rs_ai_proxy_e30="}"#;
+    let reference = r#"{"type":"item_reference","id":"rs_ai_proxy_i_0"}"#;
+    let all = [user, &thinking, theirs, nameless, &said, reference].join(" , ");
+    for kind in ["openai", "azure", "groq"] {
+        let kept = [user, theirs, &said].join(" , ");
+        assert_eq!(natively(kind, &format!("[{all}]")), format!("[{kept}]"), "{kind}");
+    }
+    for untouched in ["\"rs_ai_proxy_\"", "[]", "[7,[\"rs_ai_proxy_\"]]", "{\"id\":\"rs_ai_proxy_\"}", user] {
+        assert_eq!(natively("openai", untouched), untouched);
+    }
+    let original = provider("openai", r#""protocol":"original""#);
+    let body = format!(r#"{{"input":[{all}]}}"#);
+    let script = Script::post("/v1/responses", body.clone()).answered(200, &JSON, [b"{}".to_vec()]);
+    assert_eq!(play(&original, script).sent().text(), body);
+}
+
+/// A turn of a client of Responses that calls a tool at Claude's: the items of the answer, and what Claude is sent when
+/// they come back with what came of the call, with the names of what is left out.
+fn turn_at_claude(answer: &[u8], kind: &str) -> (Value, Value, String) {
+    let user = json!({"role":"user","content":"q"});
+    let is_stream = kind == "text/event-stream";
+    let asked = with(&json!({"input":[user],"stream":is_stream,"reasoning":{"effort":"low"}}));
+    let head = [("content-type", kind)];
+    let claude = provider("claude", "");
+    let text =
+        play(&claude, responses(&asked).answered(200, &head, [answer.to_vec()])).client.unwrap().text();
+    let response = if is_stream {
+        holds_together("claude", &text);
+        let last = text.trim_end().rsplit_once("data: ").unwrap().1;
+        value(last)["response"].clone()
+    } else {
+        value(&text)
+    };
+    let items = response["output"].as_array().unwrap().clone();
+    let result = json!({"type":"function_call_output","call_id":"u","output":"r"});
+    let input = [vec![user], items.clone(), vec![result]].concat();
+    let (sent, dropped) = sent_on("claude", &json!({"input":input,"reasoning":{"effort":"low"}}));
+    (json!(items), sent, dropped)
+}
+
+fn sent_on(kind: &str, members: &Value) -> (Value, String) {
+    let answer = if kind == "claude" {
+        r#"{"id":"i","content":[{"type":"text","text":"A"}],"stop_reason":"end_turn"}"#
+    } else {
+        ANSWER
+    };
+    let played = play(&provider(kind, ""), responses(&with(members)).answered(200, &JSON, [answer.into()]));
+    let dropped = played.client.as_ref().and_then(|client| client.header("x-ai-proxy-dropped"));
+    (value(played.sent().body()), dropped.unwrap_or_default())
+}
+
+fn thoughts() -> Value {
+    json!([{"type":"thinking","thinking":"T \"1\"\nü","signature":"c2ln"},{"type":"redacted_thinking","data":"ZW5j"}])
+}
+
+/// Claude's stream of these blocks, each told at once.
+fn message_of(blocks: &[Value]) -> String {
+    let mut events = vec![json!({"type":"message_start","message":{"id":"m1","usage":{"input_tokens":1}}})];
+    for (index, block) in blocks.iter().enumerate() {
+        events.push(json!({"type":"content_block_start","index":index,"content_block":block}));
+        events.push(json!({"type":"content_block_stop","index":index}));
+    }
+    events
+        .push(json!({"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":2}}));
+    events.push(json!({"type":"message_stop"}));
+    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+}
+
+#[test]
+fn signed_thinking_goes_through_the_client_and_back() {
+    let call = json!({"type":"tool_use","id":"u","name":"f","input":{"a":1}});
+    let blocks = [thoughts()[0].clone(), thoughts()[1].clone(), call.clone()];
+    let whole = json!({"id":"m1","content":blocks,"stop_reason":"tool_use"}).to_string();
+    let stream = message_of(&blocks);
+    for (answer, kind) in [(whole, "application/json"), (stream, "text/event-stream")] {
+        let (items, sent, dropped) = turn_at_claude(answer.as_bytes(), kind);
+        assert_eq!(items.as_array().unwrap().len(), 2, "{items}");
+        assert_eq!(items[0]["summary"], json!([{"type":"summary_text","text":"T \"1\"\nü"}]));
+        let sealed = items[0]["encrypted_content"].as_str().unwrap();
+        assert!(sealed.starts_with("rs_ai_proxy_W3sidHlwZSI6InRoaW5raW5nIiwi"), "{sealed}");
+        assert_eq!(sent["messages"][1]["content"], json!([thoughts()[0], thoughts()[1], call]), "{kind}");
+        assert_eq!((&sent["thinking"]["type"], dropped.as_str()), (&json!("enabled"), ""), "{kind}");
+    }
+}
+
+#[test]
+fn thinking_that_nobody_may_read_is_an_item_without_a_summary() {
+    let call = json!({"type":"tool_use","id":"u","name":"f","input":{}});
+    let stream = message_of(&[json!({"type":"text","text":"So."}), thoughts()[1].clone(), call.clone()]);
+    let (items, sent, dropped) = turn_at_claude(stream.as_bytes(), "text/event-stream");
+    let kinds: Vec<_> = items.as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["message", "reasoning", "function_call"]);
+    assert_eq!(items[1]["summary"], json!([]));
+    let said = json!({"type":"text","text":"So."});
+    assert_eq!(sent["messages"][1]["content"], json!([thoughts()[1], said, call]));
+    assert_eq!((&sent["thinking"]["type"], dropped.as_str()), (&json!("enabled"), ""));
+}
+
+#[test]
+fn what_is_signed_goes_to_who_has_signed_it_alone() {
+    let call = json!({"type":"tool_use","id":"u","name":"f","input":{}});
+    let whole = json!({"content":[thoughts()[0], call],"stop_reason":"tool_use"}).to_string();
+    let (items, ..) = turn_at_claude(whole.as_bytes(), "application/json");
+    let turn = |thinking: &Value| {
+        json!({"input":[{"role":"user","content":"q"},thinking,items[1],
+            {"type":"function_call_output","call_id":"u","output":"r"}],"reasoning":{"effort":"low"}})
+    };
+    let (sent, dropped) = sent_on("deepseek", &turn(&items[0]));
+    let message = sent["messages"][1].as_object().unwrap();
+    assert_eq!(message["reasoning_content"], "T \"1\"\nü");
+    assert!(!message.contains_key("thinking_blocks"), "{sent}");
+    assert_eq!(dropped, "input.encrypted_content");
+    // What is not as it was sent is as good as nothing.
+    let sealed = |text: &str| {
+        let mut out = b"rs_ai_proxy_".to_vec();
+        common::base64::encode(text.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    for odd in [
+        "gAAAAA".to_owned(),
+        "rs_ai_proxy_".to_owned(),
+        "rs_ai_proxy_*".to_owned(),
+        sealed(""),
+        sealed("[]"),
+        sealed("[7,null]"),
+        sealed("{\"type\":\"thinking\"}"),
+        sealed("[{\"type\":\"thinking\",\"signature\":\"s\",\"thinking\":\"\\x\"}]"),
+        sealed("[{\"type\":\"thinking\""),
+        sealed(&format!("{}{}", "[".repeat(1000), "]".repeat(1000))),
+    ] {
+        let mut thinking = items[0].clone();
+        thinking["encrypted_content"] = json!(odd);
+        let (sent, dropped) = sent_on("claude", &turn(&thinking));
+        let message = &sent["messages"][1];
+        assert_eq!(message["content"][0]["type"], "tool_use", "{odd}");
+        assert_eq!(dropped, "input.encrypted_content, reasoning.effort", "{odd}");
+    }
 }
 
 #[test]

@@ -7,10 +7,11 @@ use common::http::Fault;
 use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::request::drop_others;
+use super::thinking::{unsealed, write_blocks};
 use super::tools::{SHELL, function_name};
 use crate::place::Place;
 use crate::read::{copy, member};
-use crate::{Dropped, Manner};
+use crate::{Dropped, Manner, Pair, Talk};
 
 /// Items of tools that no vendor of chats has: what they say is lost.
 const HOSTED: [&str; 20] = [
@@ -59,7 +60,8 @@ enum Item<'a> {
     /// Of the user's or of the system's, with its role as JSON.
     Message(&'static str, Object<'a>),
     Assistant(Object<'a>),
-    Thinking(Object<'a>),
+    /// With what of it can be sent again, if the vendor wants to see that: elements of a chat's `thinking_blocks`.
+    Thinking(Object<'a>, Vec<u8>),
     Call(Call<'a>),
     /// What came of the call with this id.
     Output(Cow<'a, str>, Raw<'a>),
@@ -79,6 +81,7 @@ struct Call<'a> {
 /// It is none, or has in it what cannot be said in a chat.
 pub(super) fn write_messages(
     body: &Object<'_>,
+    pair: Pair,
     manner: Manner,
     dropped: &mut Dropped,
     out: &mut Vec<u8>,
@@ -94,9 +97,10 @@ pub(super) fn write_messages(
         write_plain("user", input.text(), &mut list);
     } else {
         let mut entries = Vec::new();
+        let signs = pair.vendor == Talk::Messages;
         for item in INPUT.objects(Some(input), expected)? {
             let (at, item) = item?;
-            let item = read(INPUT.element(at), item, dropped)?;
+            let item = read(INPUT.element(at), item, signs, dropped)?;
             entries.extend(item.map(|item| Entry { at, item }));
         }
         if manner.system_first {
@@ -115,8 +119,13 @@ fn write_plain(role: &str, text: &[u8], list: &mut ArrayWriter<'_>) {
     message.close();
 }
 
-/// `None`: it is left out.
-fn read<'a>(place: Place<'_>, object: Object<'a>, dropped: &mut Dropped) -> Result<Option<Item<'a>>, Fault> {
+/// `None`: it is left out. `signs`: the vendor wants to see its signed thinking again.
+fn read<'a>(
+    place: Place<'_>,
+    object: Object<'a>,
+    signs: bool,
+    dropped: &mut Dropped,
+) -> Result<Option<Item<'a>>, Fault> {
     let kind = match member(&object, "type").map(|kind| kind.as_str()) {
         Some(kind) => kind.unwrap_or_default(),
         None if object.get("role").is_some() => "message".into(),
@@ -135,8 +144,11 @@ fn read<'a>(place: Place<'_>, object: Object<'a>, dropped: &mut Dropped) -> Resu
             }
         }
         "reasoning" => {
-            drop_others(&object, "input", &["type", "summary", "content", "id", "status"], dropped);
-            Item::Thinking(object)
+            let sealed = object.get("encrypted_content").filter(|_| signs);
+            let blocks = sealed.and_then(unsealed).unwrap_or_default();
+            let carried = if blocks.is_empty() { "type" } else { "encrypted_content" };
+            drop_others(&object, "input", &["type", "summary", "content", "id", "status", carried], dropped);
+            Item::Thinking(object, blocks)
         }
         "function_call" | "custom_tool_call" => Item::Call(call(place, &kind, &object, dropped)?),
         "local_shell_call" => Item::Call(shell_call(place, &object, dropped)?),
@@ -378,6 +390,8 @@ struct Conversation<'e, 'a> {
 #[derive(Default)]
 struct Pending<'e, 'a> {
     thinking: Vec<&'a [u8]>,
+    /// What can be sent again of it.
+    blocks: Vec<&'e [u8]>,
     texts: Vec<&'a [u8]>,
     is_said: bool,
     calls: Vec<&'e Call<'a>>,
@@ -406,7 +420,15 @@ impl<'e, 'a> Conversation<'e, 'a> {
                 Item::Assistant(message) => {
                     self.assistant(INPUT.element(entry.at), message, dropped, list)?;
                 }
-                Item::Thinking(thinking) => {
+                Item::Thinking(_, blocks) if !blocks.is_empty() => {
+                    // Thinking begins an answer, also one that said something first.
+                    let is_another = self.pending.is_said && !self.pending.blocks.is_empty();
+                    if is_another && self.pending.calls.is_empty() {
+                        self.flush(dropped, list)?;
+                    }
+                    self.pending.blocks.push(blocks);
+                }
+                Item::Thinking(thinking, _) => {
                     let texts = thought(INPUT.element(entry.at), thinking)?;
                     if calls.get(at) == Some(&true) {
                         if self.pending.is_said && self.pending.calls.is_empty() {
@@ -465,7 +487,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
     fn flush(&mut self, dropped: &mut Dropped, list: &mut ArrayWriter<'_>) -> Result<(), Fault> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_said && pending.calls.is_empty() {
-            if !pending.thinking.is_empty() {
+            if !pending.thinking.is_empty() || !pending.blocks.is_empty() {
                 dropped.name("input.summary");
             }
             return Ok(());
@@ -510,6 +532,7 @@ impl Pending<'_, '_> {
         if !self.thinking.is_empty() {
             message.pieces("reasoning_content", joined(self.thinking.iter().copied(), PARAGRAPH));
         }
+        write_blocks(&self.blocks, &mut message);
         if !self.calls.is_empty() {
             let mut calls = ArrayWriter::open(message.member("tool_calls"));
             for called in &self.calls {

@@ -6,6 +6,7 @@ use common::json::{self, ArrayWriter, Kind as JsonKind, Object, ObjectWriter, Ra
 
 use super::argument::Argument;
 use super::input::ACTION;
+use super::thinking::{MARK, write_sealed};
 use super::tools::{Kind, Tools};
 use crate::Stamp;
 use crate::read::string;
@@ -151,9 +152,17 @@ impl Asked {
 /// One thing that a model has done. Texts are kept as they stand inside a JSON string.
 #[derive(Debug)]
 pub(super) enum Item {
-    Thinking(Vec<u8>),
+    Thinking(Thinking),
     Message(Vec<Part>),
     Call(Call),
+}
+
+/// What a model has thought.
+#[derive(Debug, Default)]
+pub(super) struct Thinking {
+    pub(super) text: Vec<u8>,
+    /// What can be sent again of it: elements of a chat's `thinking_blocks`.
+    pub(super) blocks: Vec<u8>,
 }
 
 /// A part of what is said.
@@ -198,7 +207,7 @@ impl Item {
     /// What its id begins with.
     fn prefix(&self) -> &'static [u8] {
         match self {
-            Self::Thinking(_) => b"rs_",
+            Self::Thinking(_) => MARK.as_bytes(),
             Self::Message(_) => b"msg_",
             Self::Call(call) => match call.kind {
                 Kind::Function => b"fc_",
@@ -213,7 +222,7 @@ impl Item {
         let mut item = ObjectWriter::open(out);
         self.write_id(head, at, item.member("id"));
         match self {
-            Self::Thinking(text) => {
+            Self::Thinking(Thinking { text, blocks }) => {
                 item.raw("type", br#""reasoning""#);
                 item.text("status", status.name());
                 let mut summary = ArrayWriter::open(item.member("summary"));
@@ -221,6 +230,9 @@ impl Item {
                     write_summary(text, summary.element());
                 }
                 summary.close();
+                if !blocks.is_empty() {
+                    write_sealed(blocks, item.member("encrypted_content"));
+                }
             }
             Self::Message(parts) => {
                 item.raw("type", br#""message""#);

@@ -9,7 +9,7 @@ use super::input;
 use super::tools::{Tools, write_tools};
 use crate::place::Place;
 use crate::read::{copy, member, name_others};
-use crate::{Dropped, Manner, Thinking};
+use crate::{Dropped, Manner, Pair, Talk, Thinking};
 
 /// Members that mean the same in both.
 const SAME: [&str; 9] = [
@@ -59,6 +59,7 @@ const STATE: [(&str, &str); 3] = [
 /// It has members of another kind than they are, or needs what no chat has.
 pub(super) fn write(
     body: &Object<'_>,
+    pair: Pair,
     manner: Manner,
     out: &mut Vec<u8>,
     dropped: &mut Dropped,
@@ -72,10 +73,14 @@ pub(super) fn write(
     write_reasoning(body, manner.thinking, dropped, &mut chat)?;
     write_text(body, dropped, &mut chat)?;
     write_logprobs(body, dropped, &mut chat)?;
-    input::write_messages(body, manner, dropped, chat.member("messages"))?;
+    let streams_chat = pair.client == Talk::Chat;
+    if streams_chat {
+        copy(body, &["stream_options"], &mut chat);
+    }
+    input::write_messages(body, pair, manner, dropped, chat.member("messages"))?;
     let tools = write_tools(body, dropped, &mut chat)?;
     chat.close();
-    name_dropped(body, dropped);
+    name_dropped(body, streams_chat, dropped);
     Ok(tools)
 }
 
@@ -159,7 +164,7 @@ fn write_logprobs(
         for value in place.list(Some(include), expected)? {
             match value.as_str().as_deref() {
                 Some("message.output_text.logprobs") => asked = true,
-                // So that thinking can be sent again: its text is.
+                // So that thinking can be sent again, which it can in any case.
                 Some("reasoning.encrypted_content") => {}
                 Some(_) => dropped.name("include"),
                 None => return Err(place.expected(expected)),
@@ -176,7 +181,7 @@ fn write_logprobs(
     Ok(())
 }
 
-fn name_dropped(body: &Object<'_>, dropped: &mut Dropped) {
+fn name_dropped(body: &Object<'_>, streams_chat: bool, dropped: &mut Dropped) {
     let is_same = |name: &str, value: Raw<'_>| value.kind() == Kind::Null || SAME.contains(&name);
     name_others(body, "", &OTHERS, is_same, dropped);
     if body.get("store").is_some_and(|store| store.as_bool() == Some(true)) {
@@ -185,7 +190,9 @@ fn name_dropped(body: &Object<'_>, dropped: &mut Dropped) {
     if body.get("truncation").is_some_and(|value| value.is("auto")) {
         dropped.name("truncation");
     }
-    if let Some(options) = body.get("stream_options").and_then(|options| options.object()) {
+    if let Some(options) = body.get("stream_options").and_then(|options| options.object())
+        && !streams_chat
+    {
         drop_others(&options, "stream_options", &[], dropped);
     }
 }

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use common::framing::sse;
 use common::json::{Kind as JsonKind, Object, ObjectWriter, Raw};
 
-use super::output::{Asked, Call, Head, Item, Part, State, Status, Usage};
+use super::output::{Asked, Call, Head, Item, Part, State, Status, Thinking, Usage};
 use super::output::{add, annotation, incomplete, write_list, write_summary};
+use super::thinking::add_blocks;
 use super::tools::Kind;
 use super::{error_code, error_type, logprobs, said};
 use crate::chat::{choice, finish_reason, index, thinking};
@@ -207,6 +208,9 @@ impl ResponseStream {
         if let Some(thought) = thinking(delta) {
             self.think(thought, out);
         }
+        if let Some(blocks) = delta.get("thinking_blocks") {
+            self.sign(blocks, out);
+        }
         let (texts, refusal) = said(delta);
         if !texts.is_empty() {
             self.text(&texts, false, logprobs, out);
@@ -254,12 +258,27 @@ impl ResponseStream {
             return;
         }
         let at = open.unwrap_or_else(|| self.start_thinking(out));
-        if let Some(Item::Thinking(text)) = self.items.get_mut(at) {
-            text.extend_from_slice(thought);
+        self.event_of_first_thought(at, out);
+        if let Some(Item::Thinking(thinking)) = self.items.get_mut(at) {
+            thinking.text.extend_from_slice(thought);
         }
         self.event_of_thinking("response.reasoning_summary_text.delta", at, out, |event, _| {
             event.pieces("delta", [thought]);
         });
+    }
+
+    /// Takes what can be sent again of the thinking before it; some of that has no text at all.
+    fn sign(&mut self, blocks: Raw<'_>, out: &mut Vec<u8>) {
+        let mut signed = Vec::new();
+        add_blocks(blocks, &mut signed);
+        let open = if let Some(Open::Thinking(at)) = self.open { Some(at) } else { None };
+        if signed.is_empty() || !self.takes(signed.len() + if open.is_some() { 0 } else { ITEM }, out) {
+            return;
+        }
+        let at = open.unwrap_or_else(|| self.start_thinking(out));
+        if let Some(Item::Thinking(thinking)) = self.items.get_mut(at) {
+            add(&mut thinking.blocks, &signed);
+        }
     }
 
     /// An event about the thinking at this place.
@@ -271,7 +290,7 @@ impl ResponseStream {
         members: impl FnOnce(&mut ObjectWriter<'_>, &[u8]),
     ) {
         self.event_of_item(kind, at, out, |event, item| {
-            let Item::Thinking(text) = item else { return };
+            let Item::Thinking(Thinking { text, .. }) = item else { return };
             event.raw("summary_index", b"0");
             members(event, text);
         });
@@ -279,12 +298,23 @@ impl ResponseStream {
 
     fn start_thinking(&mut self, out: &mut Vec<u8>) -> usize {
         self.close(out);
-        let at = self.start(Item::Thinking(Vec::new()), out);
+        let at = self.start(Item::Thinking(Thinking::default()), out);
         self.open = Some(Open::Thinking(at));
-        self.event_of_thinking("response.reasoning_summary_part.added", at, out, |event, text| {
-            write_summary(text, event.member("part"));
-        });
         at
+    }
+
+    /// A summary begins with its first words.
+    fn event_of_first_thought(&mut self, at: usize, out: &mut Vec<u8>) {
+        if !self.has_text(at) {
+            self.event_of_thinking("response.reasoning_summary_part.added", at, out, |event, text| {
+                write_summary(text, event.member("part"));
+            });
+        }
+    }
+
+    /// Whether the thinking at this place has been put into words.
+    fn has_text(&self, at: usize) -> bool {
+        matches!(self.items.get(at), Some(Item::Thinking(Thinking { text, .. })) if !text.is_empty())
     }
 
     /// Goes on with the message that is open, or with a new one.
@@ -472,6 +502,7 @@ impl ResponseStream {
                 self.close_part(at, out);
                 at
             }
+            Some(Open::Thinking(at)) if !self.has_text(at) => at,
             Some(Open::Thinking(at)) => {
                 self.event_of_thinking("response.reasoning_summary_text.done", at, out, |event, text| {
                     event.pieces("text", [text]);
