@@ -8,6 +8,7 @@
 
 mod calls;
 mod conversation;
+mod model;
 mod request;
 mod source;
 mod stream;

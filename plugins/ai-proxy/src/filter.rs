@@ -21,6 +21,7 @@ use crate::attempt::Attempt;
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::context::{self, Context, Fetched, Waiting};
 use crate::credential::OriginalAuth;
+use crate::custom_settings::Part;
 use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
 use crate::status::is_success;
@@ -442,12 +443,16 @@ impl AiProxy {
         mut is_edited: bool,
     ) -> Result<Flow, Fault> {
         if let Some(carried) = &mut self.carried
-            && let Some(vendors) = carried.request_of(&body, cx.head)?
+            && self.pair.is_some_and(|pair| pair.vendor != Talk::Chat)
         {
-            // The configuration's own settings are put as the vendor knows them.
-            let applied = body::edit_settings(&vendors, &self.active);
-            report_misfit(cx.env, applied.misfit.as_deref());
-            (body, is_edited) = (applied.body.unwrap_or(vendors), true);
+            let settings = &self.active.custom_settings;
+            let settled = settings.apply(&body, Part::Chat).unwrap_or_default().body;
+            if let Some(vendors) = carried.request_of(settled.as_deref().unwrap_or(&body), cx.head)? {
+                // The other ones of the configuration's settings are put as the vendor knows them.
+                let applied = settings.apply(&vendors, Part::BehindChat).unwrap_or_default();
+                report_misfit(cx.env, applied.misfit.as_deref());
+                (body, is_edited) = (applied.body.unwrap_or(vendors), true);
+            }
         }
         if let Some(keys) = &mut self.keys {
             keys.keep(cx.head, &body);

@@ -113,7 +113,7 @@ fn cl_1_a_chat_is_asked_as_a_message() {
     ] {
         assert_eq!(seen.header(name).as_deref(), expected, "CL-1: {name}");
     }
-    let expected = json!({"model":"claude-sonnet-4-5","max_tokens":4096,"system":"Be terse.",
+    let expected = json!({"model":"claude-sonnet-4-5","max_tokens":32_000,"system":"Be terse.",
         "messages":[{"role":"user","content":"Hi"}],"temperature":0,"stop_sequences":["END"]});
     assert_eq!(value(seen.body()), expected, "CL-1");
     let client = played.client.unwrap();

@@ -4,6 +4,7 @@ use common::http::Fault;
 use common::json::{self, Kind, Object, ObjectWriter, Patch, Raw};
 
 use super::conversation::Conversation;
+use super::model::{Effort, Model, OFF, Off, Thinks};
 use super::tools;
 use crate::Dropped;
 use crate::chat::{drop_others, refuse_audio};
@@ -41,8 +42,8 @@ const PUT: [&str; 27] = [
     "audio",
 ];
 
-/// Anthropic has to be told how much it may say; OpenAI's chats need not.
-const MAX_TOKENS: u64 = 4096;
+/// What is left for the answer where a model thinks within a budget and the client sets no limit.
+const LEAST_ANSWER: u64 = 4096;
 
 /// The least that Anthropic takes for thinking, and what it has to leave of all that may be said:
 /// <https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>.
@@ -59,8 +60,10 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     refuse_audio(chat)?;
     let conversation = Conversation::of(chat)?;
     let mut request = ObjectWriter::open(out);
-    request.raw("model", Place::Request.text_of(chat, "model")?.text());
-    let thinking = Thinking::of(chat, &conversation, dropped)?;
+    let name = Place::Request.text_of(chat, "model")?;
+    request.raw("model", name.text());
+    let model = Model::of(&name.as_str().unwrap_or_default());
+    let thinking = Thinking::of(chat, model, &conversation, dropped)?;
     request.number("max_tokens", thinking.max_tokens);
     match thinking.told {
         Told::Nothing | Told::Left => {}
@@ -71,18 +74,24 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
             thinking.number("budget_tokens", budget);
             thinking.close();
         }
+        Told::Freely if model.is_after_4_6() => {
+            request.raw("thinking", br#"{"type":"adaptive","display":"summarized"}"#);
+        }
+        Told::Freely => request.raw("thinking", br#"{"type":"adaptive"}"#),
+        Told::Off(off) => request.raw("thinking", off),
     }
-    write_sampling(chat, thinking.is_on(), &mut request, dropped)?;
+    write_sampling(chat, model, thinking.is_on(), &mut request, dropped)?;
     write_stops(chat, &mut request, dropped)?;
     if let Some(stream) = member(chat, "stream").filter(|stream| stream.as_bool() != Some(false)) {
         request.raw("stream", stream.text());
     }
     write_user(chat, &mut request, dropped)?;
-    write_output(chat, &mut request, dropped)?;
+    write_output(chat, thinking.effort.map(|effort| model.effort(effort)), &mut request, dropped)?;
     if let Some(control) = member(chat, "cache_control") {
         request.raw("cache_control", control.text());
     }
-    tools::write(chat, thinking.is_on(), &mut request, dropped)?;
+    let may_be_made_to_call = model.can_be_made_to_call() && !thinking.is_budgeted();
+    tools::write(chat, may_be_made_to_call, &mut request, dropped)?;
     let names_files = conversation.write(thinking.may_be_sent_again(), &mut request, dropped)?;
     request.close();
     drop_others(chat, "", &PUT, dropped);
@@ -95,6 +104,7 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
 /// How much a model may think and say.
 struct Thinking<'a> {
     told: Told<'a>,
+    effort: Option<Effort>,
     max_tokens: u64,
 }
 
@@ -109,83 +119,140 @@ enum Told<'a> {
     Verbatim {
         thinking: Raw<'a>,
         is_on: bool,
+        is_budgeted: bool,
     },
     Budget(u64),
+    /// To think, and that the model knows best how much.
+    Freely,
+    /// Not to think, as this model is told.
+    Off(&'static [u8]),
 }
 
-impl<'a> Thinking<'a> {
-    fn of(chat: &Object<'a>, conversation: &Conversation<'_>, dropped: &mut Dropped) -> Result<Self, Fault> {
-        let limit = limit(chat)?;
+impl<'a> Told<'a> {
+    /// What is told, with the effort that goes with it, and how much is for thinking alone.
+    fn of(
+        chat: &Object<'a>,
+        model: Model,
+        limit: Option<u64>,
+        conversation: &Conversation<'_>,
+        dropped: &mut Dropped,
+    ) -> Result<(Self, Option<Effort>, u64), Fault> {
         // An answer that has begun without thinking is refused thinking; adaptive thinking is not as strict.
         let goes_on = conversation.goes_on_without_thinking();
-        let with = |told, reserved: u64| {
-            let max_tokens = limit.unwrap_or(MAX_TOKENS.saturating_add(reserved));
-            Ok(Self { told, max_tokens })
-        };
         if let Some(value) = member(chat, "thinking") {
             let thinking = Place::of("thinking").object(Some(value))?;
             let is_budgeted = is_of(&thinking, "type", "enabled");
             if is_budgeted && goes_on {
                 dropped.name("thinking");
-                return with(Told::Left, 0);
+                return Ok((Self::Left, None, 0));
             }
-            let told = Told::Verbatim { thinking: value, is_on: !is_of(&thinking, "type", "disabled") };
+            let is_on = !is_of(&thinking, "type", "disabled");
             let budget = thinking.get("budget_tokens").and_then(|budget| budget.as_u64());
-            return with(told, budget.filter(|_| is_budgeted).unwrap_or(0));
+            let reserved = budget.filter(|_| is_budgeted).unwrap_or(0);
+            return Ok((Self::Verbatim { thinking: value, is_on, is_budgeted }, None, reserved));
         }
-        let (name, budget) = match asked(chat)? {
-            None => return with(Told::Nothing, 0),
-            Some((_, 0)) => return with(Told::Left, 0),
-            Some(asked) => asked,
+        let Some((name, asked)) = asked(chat)? else { return Ok((Self::Nothing, None, 0)) };
+        let (effort, budget) = match asked {
+            Asked::Nothing => {
+                return Ok(match model.off() {
+                    Off::Unsaid => (Self::Left, None, 0),
+                    Off::Told(off) => (Self::Off(off), None, 0),
+                    Off::Least(effort) => (Self::Nothing, Some(effort), 0),
+                });
+            }
+            Asked::Effort(effort) => (effort, effort.budget()),
+            Asked::Budget(budget) => (Effort::within(budget), budget),
         };
-        if goes_on || limit.is_some_and(|limit| limit <= LEAST_BUDGET) {
-            dropped.name(name);
-            return with(Told::Left, 0);
-        }
-        let budget = limit.map_or(budget, |limit| budget.min(limit.saturating_sub(1)));
-        with(Told::Budget(budget), budget)
-    }
-
-    fn is_on(&self) -> bool {
-        matches!(self.told, Told::Budget(_) | Told::Verbatim { is_on: true, .. })
-    }
-
-    /// Where it is off, blocks of earlier thinking are refused in an answer that goes on. Some models think without
-    /// being asked to.
-    fn may_be_sent_again(&self) -> bool {
-        self.is_on() || matches!(self.told, Told::Nothing)
+        Ok(match model.thinks() {
+            Thinks::Freely => (Self::Freely, Some(effort), 0),
+            Thinks::Within if !goes_on && limit.is_none_or(|limit| limit > LEAST_BUDGET) => {
+                // Some models end where the default does.
+                let most = match (limit, model.max_tokens()) {
+                    (Some(limit), _) => limit.saturating_sub(1),
+                    (None, ..=LEAST_ANSWER) => budget,
+                    (None, default) => default.saturating_sub(LEAST_ANSWER),
+                };
+                let budget = budget.min(most);
+                (Self::Budget(budget), None, budget)
+            }
+            Thinks::Within | Thinks::Never => {
+                dropped.name(name);
+                (Self::Left, None, 0)
+            }
+        })
     }
 }
 
-/// The budget that a client asks for and the name of the member that says so; none at all is zero. Some vendors of
-/// chats have an object for it, and so have clients of theirs.
-fn asked(chat: &Object<'_>) -> Result<Option<(&'static str, u64)>, Fault> {
+impl<'a> Thinking<'a> {
+    fn of(
+        chat: &Object<'a>,
+        model: Model,
+        conversation: &Conversation<'_>,
+        dropped: &mut Dropped,
+    ) -> Result<Self, Fault> {
+        let limit = limit(chat)?;
+        let (told, effort, reserved) = Told::of(chat, model, limit, conversation, dropped)?;
+        let least = LEAST_ANSWER.saturating_add(reserved);
+        let max_tokens = limit.unwrap_or_else(|| model.max_tokens().max(least));
+        Ok(Self { told, effort, max_tokens })
+    }
+
+    fn is_on(&self) -> bool {
+        matches!(self.told, Told::Budget(_) | Told::Freely | Told::Verbatim { is_on: true, .. })
+    }
+
+    fn is_budgeted(&self) -> bool {
+        matches!(self.told, Told::Budget(_) | Told::Verbatim { is_budgeted: true, .. })
+    }
+
+    /// Where it is off, blocks of earlier thinking are refused in an answer that goes on. Some models think without
+    /// being asked to, and some between calls of tools even if they are told not to.
+    fn may_be_sent_again(&self) -> bool {
+        match self.told {
+            Told::Nothing => true,
+            Told::Off(off) => off != OFF,
+            _ => self.is_on(),
+        }
+    }
+}
+
+/// What a client asks for of thinking.
+enum Asked {
+    Nothing,
+    Effort(Effort),
+    Budget(u64),
+}
+
+/// What a client asks for and the name of the member that says so. Some vendors of chats have an object for it, and so
+/// have clients of theirs.
+fn asked(chat: &Object<'_>) -> Result<Option<(&'static str, Asked)>, Fault> {
     let reasoning = member(chat, "reasoning").map(|value| Place::of("reasoning").object(Some(value)));
     let reasoning = reasoning.transpose()?;
     let inner = |name: &str| reasoning.as_ref().and_then(|reasoning| member(reasoning, name));
     if let Some(budget) = positive("reasoning_max_tokens", member(chat, "reasoning_max_tokens"))? {
-        return Ok(Some(("reasoning_max_tokens", budget.max(LEAST_BUDGET))));
+        return Ok(Some(("reasoning_max_tokens", Asked::Budget(budget.max(LEAST_BUDGET)))));
     }
     if let Some(budget) = positive("reasoning.max_tokens", inner("max_tokens"))? {
-        return Ok(Some(("reasoning", budget.max(LEAST_BUDGET))));
+        return Ok(Some(("reasoning", Asked::Budget(budget.max(LEAST_BUDGET)))));
     }
     let (name, place, effort) = match (member(chat, "reasoning_effort"), inner("effort")) {
         (Some(effort), _) => ("reasoning_effort", "reasoning_effort", effort),
         (None, Some(effort)) => ("reasoning", "reasoning.effort", effort),
         (None, None) => return Ok(None),
     };
-    let budget = match effort.as_str().as_deref() {
-        Some("none") => 0,
-        Some("minimal" | "low") => LEAST_BUDGET,
-        Some("medium") => 8192,
-        Some("high") => 16_384,
-        Some("xhigh" | "max") => 32_768,
+    let asked = match effort.as_str().as_deref() {
+        Some("none") => Asked::Nothing,
+        Some("minimal" | "low") => Asked::Effort(Effort::Low),
+        Some("medium") => Asked::Effort(Effort::Medium),
+        Some("high") => Asked::Effort(Effort::High),
+        Some("xhigh") => Asked::Effort(Effort::XHigh),
+        Some("max") => Asked::Effort(Effort::Max),
         _ => {
             let efforts = "`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`";
             return Err(Place::of(place).expected(efforts));
         }
     };
-    Ok(Some((name, budget)))
+    Ok(Some((name, asked)))
 }
 
 fn limit(chat: &Object<'_>) -> Result<Option<u64>, Fault> {
@@ -205,10 +272,11 @@ fn positive(place: &str, value: Option<Raw<'_>>) -> Result<Option<u64>, Fault> {
     }
 }
 
-/// Anthropic's range ends at 1 where OpenAI's ends at 2. Newer models refuse both of `temperature` and `top_p`, so of
-/// two the one is left out that changes nothing.
+/// Anthropic's range ends at 1 where OpenAI's ends at 2. Many models refuse both of `temperature` and `top_p`, so of two
+/// the one is left out that changes nothing. Newer ones refuse all of them.
 fn write_sampling(
     chat: &Object<'_>,
+    model: Model,
     thinks: bool,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
@@ -216,6 +284,16 @@ fn write_sampling(
     let mut temperature = number(chat, "temperature")?;
     let mut top_p = number(chat, "top_p")?;
     let top_k = number(chat, "top_k")?;
+    if model.is_after_4_6() {
+        for (name, said, usual) in
+            [("temperature", temperature, Some(1.0)), ("top_p", top_p, Some(1.0)), ("top_k", top_k, None)]
+        {
+            if said.is_some_and(|(_, said)| Some(said) != usual) {
+                dropped.name(name);
+            }
+        }
+        return Ok(());
+    }
     if thinks {
         if temperature.is_some_and(|(_, temperature)| temperature != 1.0) {
             temperature = None;
@@ -235,6 +313,8 @@ fn write_sampling(
         top_p = None;
     } else if is_one(&temperature) && top_p.is_some() {
         temperature = None;
+    } else if model.takes_one_of_sampling() && temperature.is_some() && top_p.take().is_some() {
+        dropped.name("top_p");
     }
     if let Some((text, value)) = temperature {
         request.raw("temperature", if value > 1.0 { b"1" } else { text });
@@ -303,9 +383,10 @@ fn write_user(chat: &Object<'_>, request: &mut ObjectWriter<'_>, dropped: &mut D
     Ok(())
 }
 
-/// The form of the answer. Anthropic has none for JSON of any kind.
+/// The form of the answer, and how hard the model tries. Anthropic has no form for JSON of any kind.
 fn write_output(
     chat: &Object<'_>,
+    effort: Option<&str>,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
@@ -327,19 +408,20 @@ fn write_output(
         }
     };
     let config = member(chat, "output_config");
-    match (config, format) {
-        (None, None) => {}
-        (Some(config), None) => request.raw("output_config", config.text()),
-        (None, Some(format)) => {
-            let mut config = ObjectWriter::open(request.member("output_config"));
-            config.raw("format", &format);
-            config.close();
+    if format.is_none() && effort.is_none() {
+        if let Some(config) = config {
+            request.raw("output_config", config.text());
         }
-        (Some(config), Some(format)) => {
-            Place::of("output_config").object(Some(config))?;
-            request.raw("output_config", &patched(config, &[("format", &format)]));
-        }
+        return Ok(());
     }
+    let own = config.map(|config| Place::of("output_config").object(Some(config))).transpose()?;
+    let says_effort = own.is_some_and(|own| member(&own, "effort").is_some());
+    let effort = effort.filter(|_| !says_effort).map(json::string);
+    let more: Vec<_> = [("format", &format), ("effort", &effort)]
+        .into_iter()
+        .filter_map(|(name, json)| Some((name, json.as_deref()?)))
+        .collect();
+    request.raw("output_config", &patched(config.map_or(b"{}", |config| config.text()), &more));
     Ok(())
 }
 
@@ -361,16 +443,15 @@ fn schema(place: Place<'_>, format: &Object<'_>) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     let mut written = ObjectWriter::open(&mut out);
     written.raw("type", br#""json_schema""#);
-    written.raw("schema", &patched(value, &said));
+    written.raw("schema", &patched(value.text(), &said));
     written.close();
     Ok(out)
 }
 
 /// The text of an object with these members set.
-pub(super) fn patched(value: Raw<'_>, members: &[(&str, &[u8])]) -> Vec<u8> {
-    // Places count from the beginning of the text that is patched.
-    let Ok(object) = json::object(value.text()) else { return value.text().to_vec() };
-    let mut patch = Patch::new(value.text());
+pub(super) fn patched(text: &[u8], members: &[(&str, &[u8])]) -> Vec<u8> {
+    let Ok(object) = json::object(text) else { return text.to_vec() };
+    let mut patch = Patch::new(text);
     for (name, json) in members {
         patch.set(&object, name, json);
     }

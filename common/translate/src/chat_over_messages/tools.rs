@@ -45,13 +45,13 @@ enum Choice<'a> {
     Named(&'a [u8]),
 }
 
-/// Writes tools and choice.
+/// Writes tools and choice. `may_choose`: the model takes a choice that makes it call.
 ///
 /// # Errors
 /// They are none, or of a kind that the vendor does not have.
 pub(super) fn write(
     chat: &Object<'_>,
-    thinks: bool,
+    may_choose: bool,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
@@ -71,8 +71,7 @@ pub(super) fn write(
         tool.write(list.element(), dropped)?;
     }
     list.close();
-    if thinks && matches!(choice, Choice::Any | Choice::Named(_)) {
-        // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#extended-thinking-with-tool-use
+    if !may_choose && matches!(choice, Choice::Any | Choice::Named(_)) {
         choice = Choice::Auto;
         dropped.name(name);
     }
@@ -224,7 +223,7 @@ fn write_function(
             let schema = place.member("parameters").object(Some(parameters))?;
             match member(&schema, "type") {
                 Some(_) => written.raw("input_schema", parameters.text()),
-                None => written.raw("input_schema", &patched(parameters, &[("type", br#""object""#)])),
+                None => written.raw("input_schema", &patched(parameters.text(), &[("type", br#""object""#)])),
             }
         }
     }
