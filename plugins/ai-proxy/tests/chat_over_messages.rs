@@ -437,6 +437,28 @@ fn how_much_may_be_said_and_how() {
 }
 
 #[test]
+fn a_user_who_can_be_recognized_is_not_told() {
+    let long = "x".repeat(257);
+    for user in ["ann@x.example", "Ann <ann@x.example>", "+1 (555) 010-9999", "5550109", &long] {
+        assert_eq!(beside(&json!({ "user": user })), (json!({}), "user".to_owned()), "{user}");
+        let (told, dropped) = beside(&json!({"safety_identifier":user,"user":"u"}));
+        assert_eq!((told, &*dropped), (json!({"metadata":{"user_id":"u"}}), "safety_identifier"));
+        let (told, dropped) = beside(&json!({"safety_identifier":"s","user":user}));
+        assert_eq!((told, &*dropped), (json!({"metadata":{"user_id":"s"}}), "user"));
+    }
+    for user in [
+        "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+        "1234",
+        "12345678901234567890",
+        "a@b",
+        "@x.y",
+        "user_5550109",
+    ] {
+        assert_eq!(told(&json!({ "user": user })), json!({"metadata":{"user_id":user}}));
+    }
+}
+
+#[test]
 fn the_form_of_an_answer() {
     let schema = json!({"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false});
     let format = |about: Value| told(&json!({"response_format":{"type":"json_schema","json_schema":about}}));

@@ -45,6 +45,9 @@ const PUT: [&str; 27] = [
 /// What is left for the answer where a model thinks within a budget and the client sets no limit.
 const LEAST_ANSWER: u64 = 4096;
 
+/// Longer ids are refused: <https://docs.anthropic.com/en/api/messages#body-metadata-user-id>.
+const MAX_USER: usize = 256;
+
 /// The least that Anthropic takes for thinking, and what it has to leave of all that may be said:
 /// <https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>.
 const LEAST_BUDGET: u64 = 1024;
@@ -366,21 +369,38 @@ fn write_stops(
 
 /// Who asks, for the vendor to find abuse by; OpenAI has two names for it.
 fn write_user(chat: &Object<'_>, request: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
-    let said = |name: &str| match member(chat, name) {
-        None => Ok(None),
-        Some(value) => {
-            Place::of(name).text(Some(value)).map(|value| Some(value).filter(|value| !is_blank(*value)))
+    let mut told: Option<Raw<'_>> = None;
+    for name in ["safety_identifier", "user"] {
+        let Some(value) = member(chat, name) else { continue };
+        let value = Place::of(name).text(Some(value))?;
+        if is_blank(value) {
+            continue;
         }
-    };
-    let (user, identifier) = (said("user")?, said("safety_identifier")?);
-    let Some(told) = identifier.or(user) else { return Ok(()) };
-    if user.is_some_and(|user| user.text() != told.text()) {
-        dropped.name("user");
+        let is_fit = value.as_str().is_some_and(|text| is_opaque(&text));
+        match told {
+            None if is_fit => told = Some(value),
+            Some(told) if told.text() == value.text() => {}
+            _ => dropped.name(name),
+        }
     }
-    let mut metadata = ObjectWriter::open(request.member("metadata"));
-    metadata.raw("user_id", told.text());
-    metadata.close();
+    if let Some(told) = told {
+        let mut metadata = ObjectWriter::open(request.member("metadata"));
+        metadata.raw("user_id", told.text());
+        metadata.close();
+    }
     Ok(())
+}
+
+/// Whether an id names nobody to others: Anthropic refuses what looks like an address of mail or a phone number
+/// ([as here](https://github.com/BerriAI/litellm/issues/10106)), whose digits are 15 at the most.
+fn is_opaque(id: &str) -> bool {
+    let is_address =
+        matches!(id.split_once('@'), Some((name, host)) if !name.is_empty() && host.contains('.'));
+    let digits = id.bytes().filter(u8::is_ascii_digit).count();
+    let is_of_phone =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'+' | b'-' | b'.' | b'(' | b')');
+    let is_phone = (7..=15).contains(&digits) && id.bytes().all(is_of_phone);
+    id.len() <= MAX_USER && !is_phone && !is_address
 }
 
 /// The form of the answer, and how hard the model tries. Anthropic has no form for JSON of any kind.
