@@ -10,6 +10,7 @@ mod calls;
 mod conversation;
 mod model;
 mod request;
+mod schema;
 mod source;
 mod stream;
 mod tools;

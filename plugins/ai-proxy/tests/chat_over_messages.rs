@@ -469,8 +469,15 @@ fn the_form_of_an_answer() {
     named["description"] = json!("D");
     assert_eq!(format(json!({"name":"N","description":"D","schema":schema})), expected(named.clone()));
     assert_eq!(format(json!({"name":"n","description":"d","schema":named})), expected(named));
-    let reference = json!({"$ref":"#/$defs/a","$defs":{"a":{"type":"object"}}});
+    let reference = json!({"$ref":"#/$defs/a","$defs":{"a":{"type":"object","additionalProperties":false}}});
     assert_eq!(format(json!({"name":"n","schema":reference})), expected(reference));
+    let open = json!({"type":"object","properties":{"age":{"type":"integer","minimum":0},
+        "tags":{"oneOf":[{"type":"array","items":{"type":"string"},"maxItems":3},{"type":"null"}]}}});
+    let closed = json!({"type":"object","title":"N","description":"D","properties":{
+        "age":{"type":"integer","description":"{minimum: 0}"},
+        "tags":{"anyOf":[{"type":"array","items":{"type":"string"},"description":"{maxItems: 3}"},{"type":"null"}]}},
+        "additionalProperties":false});
+    assert_eq!(format(json!({"name":"N","description":"D","schema":open})), expected(closed));
     let with_effort = told(&json!({"output_config":{"effort":"low"},
         "response_format":{"type":"json_schema","json_schema":{"schema":schema}}}));
     assert_eq!(with_effort["output_config"]["effort"], "low");
@@ -513,13 +520,20 @@ fn tools_and_the_choice_among_them() {
     assert_eq!(told(&allowed("required", &["c", "a", "x"])), expected);
     assert_eq!(refused(&allowed("required", &["x"])), "tool_choice: expected tools to choose from");
 
-    let schema = |parameters: Value| {
-        let function = json!({"name":"f","strict":false,"parameters":parameters});
-        told(&json!({"tools":[{"type":"function","function":function}]}))["tools"][0].clone()
+    let schema = |strict: bool, parameters: Value| {
+        let function = json!({"name":"f","strict":strict,"parameters":parameters});
+        let tool = told(&json!({"tools":[{"type":"function","function":function}]}))["tools"][0].clone();
+        assert_eq!((&tool["name"], &tool["strict"]), (&json!("f"), &json!(strict)));
+        tool["input_schema"].clone()
     };
-    let expected = |schema: Value| json!({"name":"f","strict":false,"input_schema":schema});
-    assert_eq!(schema(json!({})), expected(json!({"type":"object"})));
-    assert_eq!(schema(json!({"properties":{}})), expected(json!({"type":"object","properties":{}})));
+    assert_eq!(schema(false, json!({})), json!({"type":"object"}));
+    let open = json!({"type":"object","properties":{"n":{"type":"integer","maximum":9}}});
+    assert_eq!(schema(false, open.clone()), open);
+    // What a call is held to has to be what the vendor can hold it to.
+    let closed = json!({"type":"object","additionalProperties":false,
+        "properties":{"n":{"type":"integer","description":"{maximum: 9}"}}});
+    assert_eq!(schema(true, open), closed);
+    assert_eq!(schema(true, json!({})), json!({"type":"object","additionalProperties":false}));
 
     let control = json!({"type":"ephemeral","ttl":"1h"});
     for cached in [

@@ -5,7 +5,7 @@ use common::json::{self, Kind, Object, ObjectWriter, Patch, Raw};
 
 use super::conversation::Conversation;
 use super::model::{Effort, Model, OFF, Off, Thinks};
-use super::tools;
+use super::{schema, tools};
 use crate::Dropped;
 use crate::chat::{drop_others, refuse_audio};
 use crate::place::Place;
@@ -463,7 +463,7 @@ fn schema(place: Place<'_>, format: &Object<'_>) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     let mut written = ObjectWriter::open(&mut out);
     written.raw("type", br#""json_schema""#);
-    written.raw("schema", &patched(value.text(), &said));
+    schema::write(&patched(value.text(), &said), written.member("schema"));
     written.close();
     Ok(out)
 }

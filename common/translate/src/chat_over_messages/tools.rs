@@ -5,6 +5,7 @@ use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::conversation::cache_control;
 use super::request::patched;
+use super::schema;
 use crate::Dropped;
 use crate::chat::{drop_others, list};
 use crate::place::Place;
@@ -221,9 +222,15 @@ fn write_function(
         None => written.raw("input_schema", br#"{"type":"object","properties":{}}"#),
         Some(parameters) => {
             let schema = place.member("parameters").object(Some(parameters))?;
-            match member(&schema, "type") {
-                Some(_) => written.raw("input_schema", parameters.text()),
-                None => written.raw("input_schema", &patched(parameters.text(), &[("type", br#""object""#)])),
+            let typed;
+            let mut text = parameters.text();
+            if member(&schema, "type").is_none() {
+                typed = patched(parameters.text(), &[("type", br#""object""#)]);
+                text = &typed;
+            }
+            match member(function, "strict").and_then(|strict| strict.as_bool()) {
+                Some(true) => schema::write(text, written.member("input_schema")),
+                _ => written.raw("input_schema", text),
             }
         }
     }
