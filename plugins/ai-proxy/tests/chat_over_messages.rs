@@ -935,6 +935,20 @@ fn failures_have_the_clients_shape() {
 }
 
 #[test]
+fn signs_of_life_reach_clients_of_each_api() {
+    let stream: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+    let bodies = [
+        ("/v1/chat/completions", with(&json!({"stream":true}))),
+        ("/v1/responses", json!({"model":"m","input":"q","stream":true})),
+    ];
+    for (path, body) in bodies {
+        let script = Script::post(path, body.to_string()).answered(200, &SSE, [stream.to_vec()]);
+        let text = play(&provider(""), script.broken_off()).client.unwrap().text();
+        assert_eq!(text, ": ping\n\n", "{path}");
+    }
+}
+
+#[test]
 fn all_that_is_done_to_chats_is_done_to_these() {
     let more = r#""customSettings":[{"name":"max_tokens","value":5},{"name":"top_k","value":1,"mode":"raw"}],"mergeConsecutiveMessages":true,
         "contextCleanupCommands":["/clear"],"context":{"fileUrl":"http://f/x","cluster":"files"}"#;

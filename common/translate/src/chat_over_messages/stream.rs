@@ -82,6 +82,10 @@ enum Given {
 }
 
 impl VendorStream for ChunkStream {
+    fn is_ping(&self, event: &Event) -> bool {
+        event.name.as_deref() == Some(b"ping")
+    }
+
     fn event(&mut self, event: &Event, chunk: Chunks<'_>) -> bool {
         let Ok(document) = Document::of(event.data()) else { return false };
         let data = document.object();
