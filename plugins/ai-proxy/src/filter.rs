@@ -207,11 +207,17 @@ impl Filter for AiProxy {
             return answer::edit(active.answers, &body);
         };
         let status = cx.status();
-        match is_success(status) {
-            true => answer::translate(active.answers, carried, pair.dialect(), &body),
-            false if cx.has_body => Ok(Flow::Send(vendor_error::body(pair.dialect(), status, &body))),
-            false => Ok(Flow::Reply(answer::wordless(pair, cx))),
+        if is_success(status) {
+            return answer::translate(active.answers, carried, pair.dialect(), &body);
         }
+        if !cx.has_body {
+            return Ok(Flow::Reply(answer::wordless(pair, cx)));
+        }
+        let (told, body) = vendor_error::told(pair.dialect(), status, &body);
+        if told != status {
+            cx.head.set(":status", told.to_string());
+        }
+        Ok(Flow::Send(body))
     }
 
     fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
