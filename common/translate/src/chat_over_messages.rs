@@ -13,6 +13,7 @@ mod request;
 mod schema;
 mod source;
 mod stream;
+mod thinking;
 mod tools;
 
 use common::http::{Fault, Head};
