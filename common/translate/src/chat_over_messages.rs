@@ -8,9 +8,12 @@
 
 mod calls;
 mod conversation;
+mod model;
 mod request;
+mod schema;
 mod source;
 mod stream;
+mod thinking;
 mod tools;
 
 use common::http::{Fault, Head};

@@ -160,6 +160,11 @@ pub trait ClientStream {
 
 /// Reads a vendor's stream of events as one of chats.
 pub trait VendorStream {
+    /// Whether an event says nothing but that the vendor is still at work.
+    fn is_ping(&self, _event: &Event) -> bool {
+        false
+    }
+
     /// Takes an event. Each chunk that comes of it is given to `chunk`. Says whether the vendor's answer ends here;
     /// then nothing is expected any more.
     fn event(&mut self, event: &Event, chunk: Chunks<'_>) -> bool;

@@ -8,7 +8,7 @@ use common::json::{self, Kind, Object, Patch, Raw};
 use common::llm::api::Api;
 
 use crate::config::ActiveProvider;
-use crate::custom_settings::Applied;
+use crate::custom_settings::{Applied, Part};
 
 /// What became of a body.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ pub(crate) fn edit(
     if text.is_empty() {
         return Err(body::empty());
     }
-    let applied = active.custom_settings.apply(text).map_err(body::malformed)?;
+    let applied = active.custom_settings.apply(text, Part::All).map_err(body::malformed)?;
     let mut edited = edit_for_vendor(applied.body.as_deref().unwrap_or(text), api, active, wants_model)?;
     edited.body = edited.body.or(applied.body);
     edited.misfit = applied.misfit;
@@ -105,7 +105,7 @@ pub(crate) fn edit(
 /// The configuration's own settings alone, for bodies that are the client's business otherwise: whatever is no
 /// JSON object passes as it is.
 pub(crate) fn edit_settings(text: &[u8], active: &ActiveProvider) -> Applied {
-    active.custom_settings.apply(text).unwrap_or_default()
+    active.custom_settings.apply(text, Part::All).unwrap_or_default()
 }
 
 /// The same without the configuration's own settings.

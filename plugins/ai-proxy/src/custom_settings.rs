@@ -53,6 +53,9 @@ const NAMES: &[(&str, &[(&str, &str)])] = &[
 /// Where parameters stand in a vendor's own requests.
 const PREFIXES: &[(&str, &str)] = &[("qwen", "parameters"), ("gemini", "generation_config")];
 
+/// What a chat has as well as all that it becomes, if by other names: `max_tokens` is `max_output_tokens` to some.
+const OF_CHATS: [&str; 4] = ["max_tokens", "temperature", "top_p", "top_k"];
+
 common::settings! {
     /// One entry.
     pub(crate) struct Entry {
@@ -77,12 +80,25 @@ pub(crate) struct CustomSettings {
     batches: Vec<Vec<Setting>>,
 }
 
+/// Which settings are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    /// In a chat that becomes something else: those that only stand in for what its client does not say. What it becomes
+    /// may have to say it anyway, so that there it would be too late.
+    Chat,
+    /// In what a chat has become: all others.
+    BehindChat,
+}
+
 #[derive(Debug)]
 struct Setting {
     path: Vec<String>,
     /// JSON text.
     value: Vec<u8>,
     overwrite: bool,
+    /// It stands in for what a chat may say itself.
+    is_default_of_chats: bool,
 }
 
 /// What became of a body.
@@ -131,17 +147,18 @@ impl CustomSettings {
         }
     }
 
-    /// Makes the settings in a body.
+    /// Makes settings in a body.
     ///
     /// # Errors
     /// It is no JSON object.
-    pub(crate) fn apply(&self, text: &[u8]) -> Result<Applied, JsonError> {
+    pub(crate) fn apply(&self, text: &[u8], part: Part) -> Result<Applied, JsonError> {
         let mut applied = Applied::default();
         for batch in &self.batches {
             let before = applied.body.as_deref().unwrap_or(text);
             let body = json::object(before)?;
             let mut patch = Patch::new(before);
-            let misfit = batch.iter().find(|setting| !setting.put(&body, &setting.path, &mut patch));
+            let mut batch = batch.iter().filter(|setting| setting.is_of(part, &body));
+            let misfit = batch.find(|setting| !setting.put(&body, &setting.path, &mut patch));
             if !patch.is_empty() {
                 applied.body = Some(patch.finish());
             }
@@ -189,7 +206,29 @@ impl Setting {
             section.warn(node.path(), "a setting without a name has no effect");
             return Ok(None);
         }
-        Ok(Some(Self { path, value: value.value().to_string().into_bytes(), overwrite: entry.overwrite }))
+        Ok(Some(Self::new(path, value.value().to_string().into_bytes(), entry.overwrite)))
+    }
+
+    fn new(path: Vec<String>, value: Vec<u8>, overwrite: bool) -> Self {
+        let name = path.first().map_or("", String::as_str);
+        let is_default_of_chats = !overwrite && path.len() == 1 && OF_CHATS.contains(&name);
+        Self { path, value, overwrite, is_default_of_chats }
+    }
+
+    /// Whether it is made in this part. A chat may say by another name how much may be said.
+    fn is_of(&self, part: Part, body: &Object<'_>) -> bool {
+        match part {
+            Part::All => true,
+            Part::BehindChat => !self.is_default_of_chats,
+            Part::Chat => {
+                let is_said = || self.limits() && body.get("max_completion_tokens").is_some();
+                self.is_default_of_chats && !is_said()
+            }
+        }
+    }
+
+    fn limits(&self) -> bool {
+        self.path.first().is_some_and(|name| name == "max_tokens")
     }
 
     /// Puts the value where `steps` lead to. `false`: there is no such place.
@@ -271,14 +310,13 @@ mod tests {
     fn settings(entries: &[(&str, &str, bool)]) -> CustomSettings {
         let mut settings = CustomSettings::default();
         for (name, value, overwrite) in entries {
-            let (path, value) = (steps(name), value.as_bytes().to_vec());
-            settings.add(Setting { path, value, overwrite: *overwrite });
+            settings.add(Setting::new(steps(name), value.as_bytes().to_vec(), *overwrite));
         }
         settings
     }
 
     fn check(entries: &[(&str, &str, bool)], before: &str, after: &str) {
-        let applied = settings(entries).apply(before.as_bytes()).unwrap();
+        let applied = settings(entries).apply(before.as_bytes(), Part::All).unwrap();
         let body = applied.body.unwrap_or_else(|| before.as_bytes().to_vec());
         assert_eq!(String::from_utf8(body).unwrap(), after);
         assert_eq!(applied.misfit, None);
@@ -305,6 +343,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_chat_may_say_stands_in_before_it_becomes_something_else() {
+        let settings = settings(&[
+            ("max_tokens", "9", false),
+            ("top_k", "1", true),
+            ("x", "2", false),
+            ("a.b", "3", false),
+        ]);
+        let made = |applied: Result<Applied, JsonError>| {
+            applied.unwrap().body.map(|body| String::from_utf8(body).unwrap()).unwrap_or_default()
+        };
+        assert_eq!(made(settings.apply(b"{}", Part::Chat)), r#"{"max_tokens":9}"#);
+        assert_eq!(made(settings.apply(br#"{"max_tokens":1}"#, Part::Chat)), "");
+        assert_eq!(made(settings.apply(br#"{"max_completion_tokens":1}"#, Part::Chat)), "");
+        assert_eq!(made(settings.apply(b"{}", Part::BehindChat)), r#"{"top_k":1,"x":2,"a":{"b":3}}"#);
+    }
+
+    #[test]
     fn later_settings_see_earlier_ones() {
         check(
             &[("a.b", "1", true), ("x", "0", true), ("a.c", "2", true)],
@@ -317,13 +372,13 @@ mod tests {
     #[test]
     fn a_setting_without_a_place_ends_the_list() {
         let list = [("x", "1", true), ("a.n", "1", true), ("y", "2", true)];
-        let applied = settings(&list).apply(br#"{"a":[]}"#).unwrap();
+        let applied = settings(&list).apply(br#"{"a":[]}"#, Part::All).unwrap();
         assert_eq!(applied.body.as_deref(), Some(&br#"{"a":[],"x":1}"#[..]));
         assert_eq!(applied.misfit.as_deref(), Some("a.n"));
         assert_eq!(
-            settings(&[("a.7", "1", true)]).apply(br#"{"a":[]}"#).unwrap().misfit.as_deref(),
+            settings(&[("a.7", "1", true)]).apply(br#"{"a":[]}"#, Part::All).unwrap().misfit.as_deref(),
             Some("a.7")
         );
-        assert!(settings(&list).apply(b"oops").is_err());
+        assert!(settings(&list).apply(b"oops", Part::All).is_err());
     }
 }

@@ -21,6 +21,7 @@ use crate::attempt::Attempt;
 use crate::config::{ActiveProvider, Config, Protocol};
 use crate::context::{self, Context, Fetched, Waiting};
 use crate::credential::OriginalAuth;
+use crate::custom_settings::Part;
 use crate::keys::Keys;
 use crate::path::{Way, parameter, without};
 use crate::status::is_success;
@@ -206,11 +207,17 @@ impl Filter for AiProxy {
             return answer::edit(active.answers, &body);
         };
         let status = cx.status();
-        match is_success(status) {
-            true => answer::translate(active.answers, carried, pair.dialect(), &body),
-            false if cx.has_body => Ok(Flow::Send(vendor_error::body(pair.dialect(), status, &body))),
-            false => Ok(Flow::Reply(answer::wordless(pair, cx))),
+        if is_success(status) {
+            return answer::translate(active.answers, carried, pair.dialect(), &body);
         }
+        if !cx.has_body {
+            return Ok(Flow::Reply(answer::wordless(pair, cx)));
+        }
+        let (told, body) = vendor_error::told(pair.dialect(), status, &body);
+        if told != status {
+            cx.head.set(":status", told.to_string());
+        }
+        Ok(Flow::Send(body))
     }
 
     fn response_chunk(&mut self, _: &StreamCx<'_>, chunk: &[u8], end: bool, out: &mut Vec<u8>) {
@@ -442,12 +449,16 @@ impl AiProxy {
         mut is_edited: bool,
     ) -> Result<Flow, Fault> {
         if let Some(carried) = &mut self.carried
-            && let Some(vendors) = carried.request_of(&body, cx.head)?
+            && self.pair.is_some_and(|pair| pair.vendor != Talk::Chat)
         {
-            // The configuration's own settings are put as the vendor knows them.
-            let applied = body::edit_settings(&vendors, &self.active);
-            report_misfit(cx.env, applied.misfit.as_deref());
-            (body, is_edited) = (applied.body.unwrap_or(vendors), true);
+            let settings = &self.active.custom_settings;
+            let settled = settings.apply(&body, Part::Chat).unwrap_or_default().body;
+            if let Some(vendors) = carried.request_of(settled.as_deref().unwrap_or(&body), cx.head)? {
+                // The other ones of the configuration's settings are put as the vendor knows them.
+                let applied = settings.apply(&vendors, Part::BehindChat).unwrap_or_default();
+                report_misfit(cx.env, applied.misfit.as_deref());
+                (body, is_edited) = (applied.body.unwrap_or(vendors), true);
+            }
         }
         if let Some(keys) = &mut self.keys {
             keys.keep(cx.head, &body);

@@ -113,7 +113,7 @@ fn cl_1_a_chat_is_asked_as_a_message() {
     ] {
         assert_eq!(seen.header(name).as_deref(), expected, "CL-1: {name}");
     }
-    let expected = json!({"model":"claude-sonnet-4-5","max_tokens":4096,"system":"Be terse.",
+    let expected = json!({"model":"claude-sonnet-4-5","max_tokens":32_000,"system":"Be terse.",
         "messages":[{"role":"user","content":"Hi"}],"temperature":0,"stop_sequences":["END"]});
     assert_eq!(value(seen.body()), expected, "CL-1");
     let client = played.client.unwrap();
@@ -437,6 +437,28 @@ fn how_much_may_be_said_and_how() {
 }
 
 #[test]
+fn a_user_who_can_be_recognized_is_not_told() {
+    let long = "x".repeat(257);
+    for user in ["ann@x.example", "Ann <ann@x.example>", "+1 (555) 010-9999", "5550109", &long] {
+        assert_eq!(beside(&json!({ "user": user })), (json!({}), "user".to_owned()), "{user}");
+        let (told, dropped) = beside(&json!({"safety_identifier":user,"user":"u"}));
+        assert_eq!((told, &*dropped), (json!({"metadata":{"user_id":"u"}}), "safety_identifier"));
+        let (told, dropped) = beside(&json!({"safety_identifier":"s","user":user}));
+        assert_eq!((told, &*dropped), (json!({"metadata":{"user_id":"s"}}), "user"));
+    }
+    for user in [
+        "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+        "1234",
+        "12345678901234567890",
+        "a@b",
+        "@x.y",
+        "user_5550109",
+    ] {
+        assert_eq!(told(&json!({ "user": user })), json!({"metadata":{"user_id":user}}));
+    }
+}
+
+#[test]
 fn the_form_of_an_answer() {
     let schema = json!({"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false});
     let format = |about: Value| told(&json!({"response_format":{"type":"json_schema","json_schema":about}}));
@@ -447,8 +469,15 @@ fn the_form_of_an_answer() {
     named["description"] = json!("D");
     assert_eq!(format(json!({"name":"N","description":"D","schema":schema})), expected(named.clone()));
     assert_eq!(format(json!({"name":"n","description":"d","schema":named})), expected(named));
-    let reference = json!({"$ref":"#/$defs/a","$defs":{"a":{"type":"object"}}});
+    let reference = json!({"$ref":"#/$defs/a","$defs":{"a":{"type":"object","additionalProperties":false}}});
     assert_eq!(format(json!({"name":"n","schema":reference})), expected(reference));
+    let open = json!({"type":"object","properties":{"age":{"type":"integer","minimum":0},
+        "tags":{"oneOf":[{"type":"array","items":{"type":"string"},"maxItems":3},{"type":"null"}]}}});
+    let closed = json!({"type":"object","title":"N","description":"D","properties":{
+        "age":{"type":"integer","description":"{minimum: 0}"},
+        "tags":{"anyOf":[{"type":"array","items":{"type":"string"},"description":"{maxItems: 3}"},{"type":"null"}]}},
+        "additionalProperties":false});
+    assert_eq!(format(json!({"name":"N","description":"D","schema":open})), expected(closed));
     let with_effort = told(&json!({"output_config":{"effort":"low"},
         "response_format":{"type":"json_schema","json_schema":{"schema":schema}}}));
     assert_eq!(with_effort["output_config"]["effort"], "low");
@@ -491,13 +520,20 @@ fn tools_and_the_choice_among_them() {
     assert_eq!(told(&allowed("required", &["c", "a", "x"])), expected);
     assert_eq!(refused(&allowed("required", &["x"])), "tool_choice: expected tools to choose from");
 
-    let schema = |parameters: Value| {
-        let function = json!({"name":"f","strict":false,"parameters":parameters});
-        told(&json!({"tools":[{"type":"function","function":function}]}))["tools"][0].clone()
+    let schema = |strict: bool, parameters: Value| {
+        let function = json!({"name":"f","strict":strict,"parameters":parameters});
+        let tool = told(&json!({"tools":[{"type":"function","function":function}]}))["tools"][0].clone();
+        assert_eq!((&tool["name"], &tool["strict"]), (&json!("f"), &json!(strict)));
+        tool["input_schema"].clone()
     };
-    let expected = |schema: Value| json!({"name":"f","strict":false,"input_schema":schema});
-    assert_eq!(schema(json!({})), expected(json!({"type":"object"})));
-    assert_eq!(schema(json!({"properties":{}})), expected(json!({"type":"object","properties":{}})));
+    assert_eq!(schema(false, json!({})), json!({"type":"object"}));
+    let open = json!({"type":"object","properties":{"n":{"type":"integer","maximum":9}}});
+    assert_eq!(schema(false, open.clone()), open);
+    // What a call is held to has to be what the vendor can hold it to.
+    let closed = json!({"type":"object","additionalProperties":false,
+        "properties":{"n":{"type":"integer","description":"{maximum: 9}"}}});
+    assert_eq!(schema(true, open), closed);
+    assert_eq!(schema(true, json!({})), json!({"type":"object","additionalProperties":false}));
 
     let control = json!({"type":"ephemeral","ttl":"1h"});
     for cached in [
@@ -895,6 +931,20 @@ fn failures_have_the_clients_shape() {
         let found = value(&played.replied().body);
         let expected = (502, &json!(message));
         assert_eq!((played.replied().status, &found["error"]["message"]), expected, "{body}");
+    }
+}
+
+#[test]
+fn signs_of_life_reach_clients_of_each_api() {
+    let stream: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+    let bodies = [
+        ("/v1/chat/completions", with(&json!({"stream":true}))),
+        ("/v1/responses", json!({"model":"m","input":"q","stream":true})),
+    ];
+    for (path, body) in bodies {
+        let script = Script::post(path, body.to_string()).answered(200, &SSE, [stream.to_vec()]);
+        let text = play(&provider(""), script.broken_off()).client.unwrap().text();
+        assert_eq!(text, ": ping\n\n", "{path}");
     }
 }
 

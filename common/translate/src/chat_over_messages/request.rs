@@ -4,11 +4,13 @@ use common::http::Fault;
 use common::json::{self, Kind, Object, ObjectWriter, Patch, Raw};
 
 use super::conversation::Conversation;
-use super::tools;
+use super::model::Model;
+use super::thinking::Thinking;
+use super::{schema, tools};
 use crate::Dropped;
 use crate::chat::{drop_others, refuse_audio};
 use crate::place::Place;
-use crate::read::{is_blank, is_of, member};
+use crate::read::{is_blank, member};
 
 /// Members that are put in another way, or that nothing has to be said of. All others have no place.
 const PUT: [&str; 27] = [
@@ -41,12 +43,8 @@ const PUT: [&str; 27] = [
     "audio",
 ];
 
-/// Anthropic has to be told how much it may say; OpenAI's chats need not.
-const MAX_TOKENS: u64 = 4096;
-
-/// The least that Anthropic takes for thinking, and what it has to leave of all that may be said:
-/// <https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>.
-const LEAST_BUDGET: u64 = 1024;
+/// Longer ids are refused: <https://docs.anthropic.com/en/api/messages#body-metadata-user-id>.
+const MAX_USER: usize = 256;
 
 /// What thinking leaves to be chosen from, at the least.
 const LEAST_TOP_P: f64 = 0.95;
@@ -59,30 +57,23 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     refuse_audio(chat)?;
     let conversation = Conversation::of(chat)?;
     let mut request = ObjectWriter::open(out);
-    request.raw("model", Place::Request.text_of(chat, "model")?.text());
-    let thinking = Thinking::of(chat, &conversation, dropped)?;
-    request.number("max_tokens", thinking.max_tokens);
-    match thinking.told {
-        Told::Nothing | Told::Left => {}
-        Told::Verbatim { thinking, .. } => request.raw("thinking", thinking.text()),
-        Told::Budget(budget) => {
-            let mut thinking = ObjectWriter::open(request.member("thinking"));
-            thinking.raw("type", br#""enabled""#);
-            thinking.number("budget_tokens", budget);
-            thinking.close();
-        }
-    }
-    write_sampling(chat, thinking.is_on(), &mut request, dropped)?;
+    let name = Place::Request.text_of(chat, "model")?;
+    request.raw("model", name.text());
+    let model = Model::of(&name.as_str().unwrap_or_default());
+    let thinking = Thinking::of(chat, model, &conversation, dropped)?;
+    thinking.write(model, &mut request);
+    write_sampling(chat, model, thinking.is_on(), &mut request, dropped)?;
     write_stops(chat, &mut request, dropped)?;
     if let Some(stream) = member(chat, "stream").filter(|stream| stream.as_bool() != Some(false)) {
         request.raw("stream", stream.text());
     }
     write_user(chat, &mut request, dropped)?;
-    write_output(chat, &mut request, dropped)?;
+    write_output(chat, thinking.effort.map(|effort| model.effort(effort)), &mut request, dropped)?;
     if let Some(control) = member(chat, "cache_control") {
         request.raw("cache_control", control.text());
     }
-    tools::write(chat, thinking.is_on(), &mut request, dropped)?;
+    let may_be_made_to_call = model.can_be_made_to_call() && !thinking.is_budgeted();
+    tools::write(chat, may_be_made_to_call, &mut request, dropped)?;
     let names_files = conversation.write(thinking.may_be_sent_again(), &mut request, dropped)?;
     request.close();
     drop_others(chat, "", &PUT, dropped);
@@ -92,123 +83,11 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     Ok(names_files)
 }
 
-/// How much a model may think and say.
-struct Thinking<'a> {
-    told: Told<'a>,
-    max_tokens: u64,
-}
-
-/// What the vendor is told about thinking.
-#[derive(Clone, Copy)]
-enum Told<'a> {
-    /// Nobody asks for it or forbids it.
-    Nothing,
-    /// It is asked for and cannot be, or it is not wanted.
-    Left,
-    /// What the client says in the vendor's own words.
-    Verbatim {
-        thinking: Raw<'a>,
-        is_on: bool,
-    },
-    Budget(u64),
-}
-
-impl<'a> Thinking<'a> {
-    fn of(chat: &Object<'a>, conversation: &Conversation<'_>, dropped: &mut Dropped) -> Result<Self, Fault> {
-        let limit = limit(chat)?;
-        // An answer that has begun without thinking is refused thinking; adaptive thinking is not as strict.
-        let goes_on = conversation.goes_on_without_thinking();
-        let with = |told, reserved: u64| {
-            let max_tokens = limit.unwrap_or(MAX_TOKENS.saturating_add(reserved));
-            Ok(Self { told, max_tokens })
-        };
-        if let Some(value) = member(chat, "thinking") {
-            let thinking = Place::of("thinking").object(Some(value))?;
-            let is_budgeted = is_of(&thinking, "type", "enabled");
-            if is_budgeted && goes_on {
-                dropped.name("thinking");
-                return with(Told::Left, 0);
-            }
-            let told = Told::Verbatim { thinking: value, is_on: !is_of(&thinking, "type", "disabled") };
-            let budget = thinking.get("budget_tokens").and_then(|budget| budget.as_u64());
-            return with(told, budget.filter(|_| is_budgeted).unwrap_or(0));
-        }
-        let (name, budget) = match asked(chat)? {
-            None => return with(Told::Nothing, 0),
-            Some((_, 0)) => return with(Told::Left, 0),
-            Some(asked) => asked,
-        };
-        if goes_on || limit.is_some_and(|limit| limit <= LEAST_BUDGET) {
-            dropped.name(name);
-            return with(Told::Left, 0);
-        }
-        let budget = limit.map_or(budget, |limit| budget.min(limit.saturating_sub(1)));
-        with(Told::Budget(budget), budget)
-    }
-
-    fn is_on(&self) -> bool {
-        matches!(self.told, Told::Budget(_) | Told::Verbatim { is_on: true, .. })
-    }
-
-    /// Where it is off, blocks of earlier thinking are refused in an answer that goes on. Some models think without
-    /// being asked to.
-    fn may_be_sent_again(&self) -> bool {
-        self.is_on() || matches!(self.told, Told::Nothing)
-    }
-}
-
-/// The budget that a client asks for and the name of the member that says so; none at all is zero. Some vendors of
-/// chats have an object for it, and so have clients of theirs.
-fn asked(chat: &Object<'_>) -> Result<Option<(&'static str, u64)>, Fault> {
-    let reasoning = member(chat, "reasoning").map(|value| Place::of("reasoning").object(Some(value)));
-    let reasoning = reasoning.transpose()?;
-    let inner = |name: &str| reasoning.as_ref().and_then(|reasoning| member(reasoning, name));
-    if let Some(budget) = positive("reasoning_max_tokens", member(chat, "reasoning_max_tokens"))? {
-        return Ok(Some(("reasoning_max_tokens", budget.max(LEAST_BUDGET))));
-    }
-    if let Some(budget) = positive("reasoning.max_tokens", inner("max_tokens"))? {
-        return Ok(Some(("reasoning", budget.max(LEAST_BUDGET))));
-    }
-    let (name, place, effort) = match (member(chat, "reasoning_effort"), inner("effort")) {
-        (Some(effort), _) => ("reasoning_effort", "reasoning_effort", effort),
-        (None, Some(effort)) => ("reasoning", "reasoning.effort", effort),
-        (None, None) => return Ok(None),
-    };
-    let budget = match effort.as_str().as_deref() {
-        Some("none") => 0,
-        Some("minimal" | "low") => LEAST_BUDGET,
-        Some("medium") => 8192,
-        Some("high") => 16_384,
-        Some("xhigh" | "max") => 32_768,
-        _ => {
-            let efforts = "`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`";
-            return Err(Place::of(place).expected(efforts));
-        }
-    };
-    Ok(Some((name, budget)))
-}
-
-fn limit(chat: &Object<'_>) -> Result<Option<u64>, Fault> {
-    match positive("max_completion_tokens", member(chat, "max_completion_tokens"))? {
-        None => positive("max_tokens", member(chat, "max_tokens")),
-        limit => Ok(limit),
-    }
-}
-
-/// A number of tokens. Zero, and less, which some clients send for no limit, is none.
-fn positive(place: &str, value: Option<Raw<'_>>) -> Result<Option<u64>, Fault> {
-    let Some(value) = value else { return Ok(None) };
-    match (value.as_u64(), value.as_f64()) {
-        (Some(number), _) => Ok(Some(number).filter(|number| *number > 0)),
-        (None, Some(number)) if number <= 0.0 => Ok(None),
-        _ => Err(Place::of(place).expected("a whole number")),
-    }
-}
-
-/// Anthropic's range ends at 1 where OpenAI's ends at 2. Newer models refuse both of `temperature` and `top_p`, so of
-/// two the one is left out that changes nothing.
+/// Anthropic's range ends at 1 where OpenAI's ends at 2. Many models refuse both of `temperature` and `top_p`, so of two
+/// the one is left out that changes nothing. Newer ones refuse all of them.
 fn write_sampling(
     chat: &Object<'_>,
+    model: Model,
     thinks: bool,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
@@ -216,6 +95,16 @@ fn write_sampling(
     let mut temperature = number(chat, "temperature")?;
     let mut top_p = number(chat, "top_p")?;
     let top_k = number(chat, "top_k")?;
+    if model.is_after_4_6() {
+        for (name, said, usual) in
+            [("temperature", temperature, Some(1.0)), ("top_p", top_p, Some(1.0)), ("top_k", top_k, None)]
+        {
+            if said.is_some_and(|(_, said)| Some(said) != usual) {
+                dropped.name(name);
+            }
+        }
+        return Ok(());
+    }
     if thinks {
         if temperature.is_some_and(|(_, temperature)| temperature != 1.0) {
             temperature = None;
@@ -235,6 +124,8 @@ fn write_sampling(
         top_p = None;
     } else if is_one(&temperature) && top_p.is_some() {
         temperature = None;
+    } else if model.takes_one_of_sampling() && temperature.is_some() && top_p.take().is_some() {
+        dropped.name("top_p");
     }
     if let Some((text, value)) = temperature {
         request.raw("temperature", if value > 1.0 { b"1" } else { text });
@@ -286,26 +177,44 @@ fn write_stops(
 
 /// Who asks, for the vendor to find abuse by; OpenAI has two names for it.
 fn write_user(chat: &Object<'_>, request: &mut ObjectWriter<'_>, dropped: &mut Dropped) -> Result<(), Fault> {
-    let said = |name: &str| match member(chat, name) {
-        None => Ok(None),
-        Some(value) => {
-            Place::of(name).text(Some(value)).map(|value| Some(value).filter(|value| !is_blank(*value)))
+    let mut told: Option<Raw<'_>> = None;
+    for name in ["safety_identifier", "user"] {
+        let Some(value) = member(chat, name) else { continue };
+        let value = Place::of(name).text(Some(value))?;
+        if is_blank(value) {
+            continue;
         }
-    };
-    let (user, identifier) = (said("user")?, said("safety_identifier")?);
-    let Some(told) = identifier.or(user) else { return Ok(()) };
-    if user.is_some_and(|user| user.text() != told.text()) {
-        dropped.name("user");
+        let is_fit = value.as_str().is_some_and(|text| is_opaque(&text));
+        match told {
+            None if is_fit => told = Some(value),
+            Some(told) if told.text() == value.text() => {}
+            _ => dropped.name(name),
+        }
     }
-    let mut metadata = ObjectWriter::open(request.member("metadata"));
-    metadata.raw("user_id", told.text());
-    metadata.close();
+    if let Some(told) = told {
+        let mut metadata = ObjectWriter::open(request.member("metadata"));
+        metadata.raw("user_id", told.text());
+        metadata.close();
+    }
     Ok(())
 }
 
-/// The form of the answer. Anthropic has none for JSON of any kind.
+/// Whether an id names nobody to others: Anthropic refuses what looks like an address of mail or a phone number
+/// ([as here](https://github.com/BerriAI/litellm/issues/10106)), whose digits are 15 at the most.
+fn is_opaque(id: &str) -> bool {
+    let is_address =
+        matches!(id.split_once('@'), Some((name, host)) if !name.is_empty() && host.contains('.'));
+    let digits = id.bytes().filter(u8::is_ascii_digit).count();
+    let is_of_phone =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'+' | b'-' | b'.' | b'(' | b')');
+    let is_phone = (7..=15).contains(&digits) && id.bytes().all(is_of_phone);
+    id.len() <= MAX_USER && !is_phone && !is_address
+}
+
+/// The form of the answer, and how hard the model tries. Anthropic has no form for JSON of any kind.
 fn write_output(
     chat: &Object<'_>,
+    effort: Option<&str>,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
@@ -327,19 +236,20 @@ fn write_output(
         }
     };
     let config = member(chat, "output_config");
-    match (config, format) {
-        (None, None) => {}
-        (Some(config), None) => request.raw("output_config", config.text()),
-        (None, Some(format)) => {
-            let mut config = ObjectWriter::open(request.member("output_config"));
-            config.raw("format", &format);
-            config.close();
+    if format.is_none() && effort.is_none() {
+        if let Some(config) = config {
+            request.raw("output_config", config.text());
         }
-        (Some(config), Some(format)) => {
-            Place::of("output_config").object(Some(config))?;
-            request.raw("output_config", &patched(config, &[("format", &format)]));
-        }
+        return Ok(());
     }
+    let own = config.map(|config| Place::of("output_config").object(Some(config))).transpose()?;
+    let says_effort = own.is_some_and(|own| member(&own, "effort").is_some());
+    let effort = effort.filter(|_| !says_effort).map(json::string);
+    let more: Vec<_> = [("format", &format), ("effort", &effort)]
+        .into_iter()
+        .filter_map(|(name, json)| Some((name, json.as_deref()?)))
+        .collect();
+    request.raw("output_config", &patched(config.map_or(b"{}", |config| config.text()), &more));
     Ok(())
 }
 
@@ -361,16 +271,15 @@ fn schema(place: Place<'_>, format: &Object<'_>) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     let mut written = ObjectWriter::open(&mut out);
     written.raw("type", br#""json_schema""#);
-    written.raw("schema", &patched(value, &said));
+    schema::write(&patched(value.text(), &said), written.member("schema"));
     written.close();
     Ok(out)
 }
 
 /// The text of an object with these members set.
-pub(super) fn patched(value: Raw<'_>, members: &[(&str, &[u8])]) -> Vec<u8> {
-    // Places count from the beginning of the text that is patched.
-    let Ok(object) = json::object(value.text()) else { return value.text().to_vec() };
-    let mut patch = Patch::new(value.text());
+pub(super) fn patched(text: &[u8], members: &[(&str, &[u8])]) -> Vec<u8> {
+    let Ok(object) = json::object(text) else { return text.to_vec() };
+    let mut patch = Patch::new(text);
     for (name, json) in members {
         patch.set(&object, name, json);
     }

@@ -2,10 +2,11 @@
 
 use common::framing::sse::Event;
 use common::json::{self, Document, Object, ObjectWriter, Raw};
+use common::llm::dialect::Dialect;
 
 use super::{Call, Completion, Usage};
 use crate::read::{escaped, is_blank, member, string};
-use crate::{Chunk, Chunks, VendorStream};
+use crate::{Chunk, Chunks, VendorStream, vendor_error};
 
 /// How many blocks of a message may be under way at once.
 const MAX_OPEN: usize = 128;
@@ -82,6 +83,10 @@ enum Given {
 }
 
 impl VendorStream for ChunkStream {
+    fn is_ping(&self, event: &Event) -> bool {
+        event.name.as_deref() == Some(b"ping")
+    }
+
     fn event(&mut self, event: &Event, chunk: Chunks<'_>) -> bool {
         let Ok(document) = Document::of(event.data()) else { return false };
         let data = document.object();
@@ -121,11 +126,11 @@ impl VendorStream for ChunkStream {
                 return true;
             }
             "error" => {
-                self.out.fail(&data, chunk);
+                self.out.fail(&data, event.data(), chunk);
                 return true;
             }
             "" if data.get("error").is_some_and(|error| !is_blank(error)) => {
-                self.out.fail(&data, chunk);
+                self.out.fail(&data, event.data(), chunk);
                 return true;
             }
             _ => {}
@@ -370,7 +375,8 @@ impl Outlet {
     }
 
     /// Tells what went wrong, as chats do.
-    fn fail(&mut self, data: &Object<'_>, chunks: Chunks<'_>) {
+    fn fail(&mut self, data: &Object<'_>, text: &[u8], chunks: Chunks<'_>) {
+        let (.., is_overflow) = vendor_error::within(Dialect::OpenAi, data, text);
         let error = data.get("error");
         let object = error.and_then(|error| error.object());
         let member = |name: &str| said(object.as_ref().and_then(|error| error.get(name)));
@@ -381,9 +387,15 @@ impl Outlet {
             Some(message) => written.raw("message", message.text()),
             None => written.text("message", "the upstream has failed"),
         }
-        written.raw("type", member("type").map_or(br#""api_error""#, |kind| kind.text()));
-        written.raw("param", b"null");
-        written.raw("code", b"null");
+        if is_overflow {
+            written.text("type", "invalid_request_error");
+            written.raw("param", b"null");
+            written.text("code", vendor_error::OVERFLOW);
+        } else {
+            written.raw("type", member("type").map_or(br#""api_error""#, |kind| kind.text()));
+            written.raw("param", b"null");
+            written.raw("code", b"null");
+        }
         written.close();
         body.close();
         chunks(Chunk { json: &self.chunk, settles: true });

@@ -5,6 +5,7 @@ use common::json::{ArrayWriter, Kind, Object, ObjectWriter, Raw};
 
 use super::conversation::cache_control;
 use super::request::patched;
+use super::schema;
 use crate::Dropped;
 use crate::chat::{drop_others, list};
 use crate::place::Place;
@@ -45,13 +46,13 @@ enum Choice<'a> {
     Named(&'a [u8]),
 }
 
-/// Writes tools and choice.
+/// Writes tools and choice. `may_choose`: the model takes a choice that makes it call.
 ///
 /// # Errors
 /// They are none, or of a kind that the vendor does not have.
 pub(super) fn write(
     chat: &Object<'_>,
-    thinks: bool,
+    may_choose: bool,
     request: &mut ObjectWriter<'_>,
     dropped: &mut Dropped,
 ) -> Result<(), Fault> {
@@ -71,8 +72,7 @@ pub(super) fn write(
         tool.write(list.element(), dropped)?;
     }
     list.close();
-    if thinks && matches!(choice, Choice::Any | Choice::Named(_)) {
-        // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#extended-thinking-with-tool-use
+    if !may_choose && matches!(choice, Choice::Any | Choice::Named(_)) {
         choice = Choice::Auto;
         dropped.name(name);
     }
@@ -222,9 +222,15 @@ fn write_function(
         None => written.raw("input_schema", br#"{"type":"object","properties":{}}"#),
         Some(parameters) => {
             let schema = place.member("parameters").object(Some(parameters))?;
-            match member(&schema, "type") {
-                Some(_) => written.raw("input_schema", parameters.text()),
-                None => written.raw("input_schema", &patched(parameters, &[("type", br#""object""#)])),
+            let typed;
+            let mut text = parameters.text();
+            if member(&schema, "type").is_none() {
+                typed = patched(parameters.text(), &[("type", br#""object""#)]);
+                text = &typed;
+            }
+            match member(function, "strict").and_then(|strict| strict.as_bool()) {
+                Some(true) => schema::write(text, written.member("input_schema")),
+                _ => written.raw("input_schema", text),
             }
         }
     }

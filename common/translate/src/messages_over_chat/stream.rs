@@ -148,8 +148,8 @@ impl ClientStream for MessageStream {
     }
 
     fn vendor_error(&mut self, chunk: &Object<'_>, body: &[u8], out: &mut Vec<u8>) {
-        let status = vendor_error::status(chunk).unwrap_or(502);
-        self.fail(status, &vendor_error::message(status, body), out);
+        let (status, message, _) = vendor_error::within(Dialect::Anthropic, chunk, body);
+        self.fail(status, &message, out);
     }
 
     fn fail(&mut self, status: u16, message: &str, out: &mut Vec<u8>) {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use common::framing::sse;
 use common::json::{Kind as JsonKind, Object, ObjectWriter, Raw};
+use common::llm::dialect::Dialect;
 
 use super::output::{Asked, Call, Head, Item, Part, State, Status, Thinking, Usage};
 use super::output::{add, annotation, incomplete, write_list, write_summary};
@@ -103,8 +104,9 @@ impl ClientStream for ResponseStream {
     }
 
     fn vendor_error(&mut self, chunk: &Object<'_>, body: &[u8], out: &mut Vec<u8>) {
-        let status = vendor_error::status(chunk).unwrap_or(502);
-        self.fail_as(error_code(status, chunk), &vendor_error::message(status, body), out);
+        let (status, message, is_overflow) = vendor_error::within(Dialect::OpenAi, chunk, body);
+        let code = if is_overflow { vendor_error::OVERFLOW } else { error_code(status, chunk) };
+        self.fail_as(code, &message, out);
     }
 
     fn fail(&mut self, _: u16, message: &str, out: &mut Vec<u8>) {

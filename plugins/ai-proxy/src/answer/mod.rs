@@ -103,8 +103,8 @@ impl Answers {
 
 /// A vendor's error of which nothing can be read but the status.
 pub(crate) fn wordless(pair: Pair, cx: &ResponseCx<'_>) -> LocalReply {
-    let body = vendor_error::body(pair.dialect(), cx.status(), b"");
-    let mut reply = LocalReply::json(cx.status(), body, "unreadable_upstream_error");
+    let (status, body) = vendor_error::told(pair.dialect(), cx.status(), b"");
+    let mut reply = LocalReply::json(status, body, "unreadable_upstream_error");
     let after = cx.head.get_str("retry-after").map(|after| ("retry-after", after.to_owned()));
     reply.headers.extend(after);
     reply

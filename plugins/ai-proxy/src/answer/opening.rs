@@ -5,12 +5,16 @@
 use common::framing::sse::{Decoder, Event};
 use common::http::{Fault, Side};
 use common::json::{self, Object};
+use common::llm::dialect::Dialect;
 
 use super::{error_of, is_blank};
 use translate::vendor_error;
 
 /// What is kept of a stream that says nothing. One that is longer has begun, whatever it says.
 const MAX_HELD: usize = 64 << 10;
+
+/// What an attempt has failed with that the vendor calls by no name of its own.
+const FAILED: &str = "upstream_error";
 
 /// Events that come before the first word, in the APIs of OpenAI and Anthropic.
 const PREAMBLE: [&str; 5] =
@@ -29,8 +33,8 @@ pub(crate) struct Opening {
 enum Verdict {
     /// It says something.
     Begun,
-    /// The vendor says what went wrong: as this status, in these words.
-    Failed(u16, String),
+    /// The vendor says what went wrong: as this status, in these words, and whether it is an overflow.
+    Failed(u16, String, bool),
 }
 
 impl Opening {
@@ -58,20 +62,25 @@ impl Opening {
             self.decoder.finish(&mut take);
         }
         match self.verdict.take() {
-            Some(Verdict::Failed(status, message)) => Err(failed(status, message)),
+            Some(Verdict::Failed(status, message, is_overflow)) => {
+                let code = if is_overflow { vendor_error::OVERFLOW } else { FAILED };
+                Err(failed(status, code, message))
+            }
             Some(Verdict::Begun) => Ok(Some(std::mem::take(&mut self.held))),
             None if self.held.len() >= self.limit => Ok(Some(std::mem::take(&mut self.held))),
-            None if end => Err(failed(502, "the upstream's stream ended before its answer began".to_owned())),
+            None if end => {
+                Err(failed(502, FAILED, "the upstream's stream ended before its answer began".to_owned()))
+            }
             None => Ok(None),
         }
     }
 }
 
-fn failed(status: u16, message: String) -> Fault {
+fn failed(status: u16, code: &'static str, message: String) -> Fault {
     Fault {
         side: Side::Upstream,
         status,
-        code: "upstream_error",
+        code,
         message: message.into(),
         detail: "before the first word of a stream".into(),
     }
@@ -82,19 +91,18 @@ fn judge(event: &Event) -> Option<Verdict> {
     let data = event.data.as_deref()?;
     let Ok(body) = json::object(data) else { return Some(Verdict::Begun) };
     let kind = body.get("type").and_then(|kind| kind.as_str());
-    let failed = || {
-        let status = vendor_error::status(&body).unwrap_or(502);
-        Verdict::Failed(status, vendor_error::message(status, data))
+    // Nobody looks for other words in what clients of OpenAI's get.
+    let failed = |body: &Object<'_>, text: &[u8]| {
+        let (status, message, is_overflow) = vendor_error::within(Dialect::Anthropic, body, text);
+        Verdict::Failed(status, message, is_overflow)
     };
     match kind.as_deref() {
-        Some("error") => Some(failed()),
+        Some("error") => Some(failed(&body, data)),
         Some("response.failed") => {
-            let response = body.get("response").and_then(|response| response.object());
-            let status = response.as_ref().and_then(vendor_error::status).unwrap_or(502);
-            let text = body.get("response").map_or(data, |response| response.text());
-            Some(Verdict::Failed(status, vendor_error::message(status, text)))
+            let response = body.get("response").and_then(|value| Some((value.object()?, value.text())));
+            Some(response.map_or_else(|| failed(&body, data), |(response, text)| failed(&response, text)))
         }
-        _ if error_of(&body).is_some() => Some(failed()),
+        _ if error_of(&body).is_some() => Some(failed(&body, data)),
         Some(kind) if PREAMBLE.contains(&kind) => None,
         _ if is_silent(&body) => None,
         _ => Some(Verdict::Begun),
@@ -179,6 +187,10 @@ mod tests {
             play("data: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"m\"}\n\n"),
             Err((500, "m".into()))
         );
+        let long =
+            "data: {\"error\":{\"message\":\"the maximum context length is 9 tokens\",\"code\":400}}\n\n";
+        let fault = Opening::new(usize::MAX).push(long.as_bytes(), false).unwrap_err();
+        assert_eq!((fault.status, fault.code), (400, "context_length_exceeded"));
         for text in ["", ": ping\n\n", start] {
             assert_eq!(play(text).unwrap_err().0, 502, "{text}");
         }
