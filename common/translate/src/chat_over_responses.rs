@@ -179,7 +179,7 @@ impl<'a> Failure<'a> {
             None => error.text("message", self.words),
         }
         // The type of an event is none of an error.
-        match text("type").filter(|kind| kind.as_str().as_deref() != Some("error")) {
+        match text("type").filter(|kind| !kind.is("error")) {
             Some(kind) => error.raw("type", kind.text()),
             None => error.text("type", "server_error"),
         }

@@ -3,7 +3,8 @@
 //!
 //! Nothing is kept between requests, so the whole conversation comes with each; a response says `store: false`.
 //! A model's thinking is the summary of a reasoning item, and goes back to the vendor where tools were called; what is
-//! signed of it is carried beside the summary, and goes back to whoever signs. Tools that are no functions become some, and calls of them are again what the client knows.
+//! signed of it is carried beside the summary, and goes back to whoever signs. Tools that are no functions become some,
+//! and calls of them are again what the client knows.
 //!
 //! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
 

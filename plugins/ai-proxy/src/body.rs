@@ -69,11 +69,10 @@ pub(crate) fn may_stream(api: Api) -> bool {
 
 /// Whether the body asks for a stream, in whatever way; a body that cannot be read does not.
 pub(crate) fn asks_for_stream(text: &[u8]) -> bool {
-    let is_sse = |value: Raw<'_>| value.as_str().as_deref() == Some("sse");
     json::object(text).is_ok_and(|body| {
         body.get("stream").is_some_and(is_truthy)
             // [Speech](https://platform.openai.com/docs/api-reference/audio/createSpeech) names the form of its stream.
-            || body.get("stream_format").is_some_and(is_sse)
+            || body.get("stream_format").is_some_and(|form| form.is("sse"))
     })
 }
 
@@ -171,7 +170,7 @@ pub(crate) fn is_true(text: &str) -> bool {
 fn name_developer_system(body: &Object<'_>, patch: &mut Patch<'_>) {
     let Some(messages) = body.get("messages").and_then(|messages| messages.elements()) else { return };
     for message in messages.into_iter().filter_map(|message| message.object()) {
-        if message.get("role").is_some_and(|role| role.as_str().as_deref() == Some("developer")) {
+        if message.get("role").is_some_and(|role| role.is("developer")) {
             patch.set(&message, "role", br#""system""#);
         }
     }

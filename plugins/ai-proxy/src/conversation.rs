@@ -90,7 +90,7 @@ impl<'a> Message<'a> {
         let parts = content.elements()?;
         let [part] = parts.as_slice() else { return None };
         let part = part.object()?;
-        part.get("type").is_some_and(|kind| kind.as_str().as_deref() == Some("text")).then_some(())?;
+        part.get("type").is_some_and(|kind| kind.is("text")).then_some(())?;
         part.get("text")?.as_str()
     }
 

@@ -78,7 +78,7 @@ impl ToolCalls {
 
     /// What a block begins with is an empty object where its input is streamed.
     fn anthropic(&mut self, index: u64, block: &Object<'_>, limit: usize) {
-        if block.get("type").as_ref().and_then(Raw::as_str).as_deref() != Some("tool_use") {
+        if !block.get("type").is_some_and(|kind| kind.is("tool_use")) {
             return;
         }
         let Self { calls, held } = self;

@@ -67,7 +67,7 @@ impl Auto {
     fn last_of_user<'a>(&self, messages: &[Raw<'a>], content: &str) -> Cow<'a, str> {
         let messages = messages.iter().rev().filter_map(Raw::object);
         let is_users = |message: &Object<'_>| match message.get("role") {
-            Some(role) => role.as_str().as_deref() == Some("user"),
+            Some(role) => role.is("user"),
             None => content == "parts",
         };
         for message in messages.filter(is_users) {

@@ -211,13 +211,13 @@ impl Events {
         let mut is_empty = edits_text && !choices.is_empty() && chunk.get("usage").is_none_or(is_blank);
         for choice in choices.iter().filter_map(|choice| choice.object()) {
             let finishes = choice.get("finish_reason").is_some_and(|reason| !is_blank(reason));
-            self.follow(index(&choice), finishes);
+            let index = index(&choice);
+            self.follow(index, finishes);
             if edits_text {
                 self.envelope.get_or_insert_with(|| Envelope::of(chunk));
-                let hides = self.choice(&choice, finishes, &mut patch);
+                let hides = self.choice(index, &choice, finishes, &mut patch);
                 is_empty &= hides && !finishes;
                 if finishes {
-                    let index = index(&choice);
                     self.settle(|choice| choice.index == index, out);
                 }
             }
@@ -242,11 +242,11 @@ impl Events {
     }
 
     /// Edits what one choice says. Says whether nothing of it is left.
-    fn choice(&mut self, choice: &Object<'_>, finishes: bool, patch: &mut Patch<'_>) -> bool {
+    fn choice(&mut self, index: u64, choice: &Object<'_>, finishes: bool, patch: &mut Patch<'_>) -> bool {
         let Some(delta) = choice.get("delta").and_then(|delta| delta.object()) else { return false };
         let said = Said::of(&delta);
         let answers = self.answers;
-        let Some(state) = state(&mut self.choices, index(choice)) else { return false };
+        let Some(state) = state(&mut self.choices, index) else { return false };
         let named_role = state.named_role;
         state.named_role |= delta.get("role").is_some();
         if said.answers {
