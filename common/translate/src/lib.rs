@@ -5,6 +5,7 @@
 //! into the client's; a *back* turns a chat into a vendor's request, and the vendor's answer into a chat's. Where
 //! neither side speaks chats, both are at work, and what is done to chats is done between them.
 
+mod call_id;
 mod chat;
 mod chat_over_messages;
 mod chat_over_responses;
@@ -13,6 +14,7 @@ mod messages_over_chat;
 pub mod place;
 mod read;
 mod responses_over_chat;
+pub mod signature;
 pub mod vendor_error;
 
 use common::framing::sse::Event;
@@ -182,6 +184,8 @@ pub struct Manner {
     pub system_first: bool,
     /// The member that limits an answer.
     pub limit: &'static str,
+    /// What its model thought before it called tools may be sent back to it, as `reasoning_content`.
+    pub takes_thinking: bool,
 }
 
 /// How a vendor is told to think.
@@ -215,10 +219,13 @@ impl Thinking {
 
 impl Manner {
     /// That of whoever is compatible with OpenAI.
-    pub const OPENAI: Self = Self { thinking: Thinking::Effort, system_first: false, limit: "max_tokens" };
-    /// OpenAI's own models that think refuse the older name of the limit, and all of them know the newer one:
+    pub const OPENAI: Self =
+        Self { thinking: Thinking::Effort, system_first: false, limit: "max_tokens", takes_thinking: true };
+    /// That of OpenAI's own models, wherever they are served. Those that think refuse the older name of the limit, and
+    /// all of them know the newer one:
     /// <https://platform.openai.com/docs/api-reference/chat/create#chat_create-max_completion_tokens>.
-    pub const LIMIT: &str = "max_completion_tokens";
+    pub const OPENAIS_OWN: Self =
+        Self { limit: "max_completion_tokens", takes_thinking: false, ..Self::OPENAI };
 }
 
 /// The two halves of a streamed answer's way, where there is something to be done.
@@ -252,7 +259,7 @@ impl Carried {
     pub fn chat_of(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
         let (chat, front) = match self.pair.client {
             Talk::Chat => return Ok(None),
-            Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
+            Talk::Messages => messages_over_chat::request(text, manner, self.stamp, &mut self.dropped)?,
             Talk::Responses => responses_over_chat::request(text, manner, self.stamp, &mut self.dropped)?,
         };
         self.front = Some(front);

@@ -9,6 +9,7 @@ use common::llm::api::Api;
 
 use crate::config::ActiveProvider;
 use crate::custom_settings::Applied;
+use translate::signature;
 
 /// What became of a body.
 #[derive(Debug, Default)]
@@ -21,6 +22,17 @@ pub(crate) struct Edited {
     pub(crate) model: Option<String>,
     /// A custom setting that has no place in this body.
     pub(crate) misfit: Option<String>,
+    /// Names of what was left out.
+    pub(crate) dropped: Option<String>,
+}
+
+/// How a body is edited that is made to fit a vendor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// The model matters.
+    pub(crate) model: bool,
+    /// Usage at the end of a stream.
+    pub(crate) usage: bool,
 }
 
 /// Whether requests of this API are one JSON object that may name a model.
@@ -80,21 +92,16 @@ pub(crate) fn asks_for_stream(text: &[u8]) -> bool {
 ///
 /// # Errors
 /// The body is no JSON object.
-pub(crate) fn edit(
-    text: &[u8],
-    api: Api,
-    active: &ActiveProvider,
-    wants_model: bool,
-) -> Result<Edited, Fault> {
+pub(crate) fn edit(text: &[u8], api: Api, active: &ActiveProvider, wanted: Wanted) -> Result<Edited, Fault> {
     if active.custom_settings.is_empty() {
-        return edit_for_vendor(text, api, active, wants_model);
+        return edit_for_vendor(text, api, active, wanted);
     }
     // First, for all else depends on what a body asks for in the end.
     if text.is_empty() {
         return Err(body::empty());
     }
     let applied = active.custom_settings.apply(text).map_err(body::malformed)?;
-    let mut edited = edit_for_vendor(applied.body.as_deref().unwrap_or(text), api, active, wants_model)?;
+    let mut edited = edit_for_vendor(applied.body.as_deref().unwrap_or(text), api, active, wanted)?;
     edited.body = edited.body.or(applied.body);
     edited.misfit = applied.misfit;
     Ok(edited)
@@ -114,24 +121,28 @@ pub(crate) fn edit_for_vendor(
     text: &[u8],
     api: Api,
     active: &ActiveProvider,
-    wants_model: bool,
+    wanted: Wanted,
 ) -> Result<Edited, Fault> {
-    let (body, has_developer) = object_watching(text, "developer")?;
+    let is_message = matches!(api, Api::AnthropicMessages | Api::MessagesCountTokens);
+    let watched = if is_message { "thinking" } else { "developer" };
+    let (body, has_watched) = object_watching(text, watched)?;
     let mut patch = Patch::new(text);
     let streams = body.get("stream").is_some_and(is_truthy);
     if api == Api::ChatCompletions {
         active.conversation.edit(&body, &mut patch)?;
-        if has_developer && !active.profile.knows_developer {
+        if has_watched && !active.profile.knows_developer {
             name_developer_system(&body, &mut patch);
         }
     }
+    let refuses = active.refuses_signature.filter(|_| is_message && has_watched);
+    let dropped = refuses.and_then(|refuses| signature::leave_out(&body, refuses, &mut patch));
     active.provider.edit(api, &body, &mut patch);
-    let model = map_model(&body, active, wants_model, &mut patch);
-    if streams && active.asks_for_usage && matches!(api, Api::ChatCompletions | Api::Completions) {
+    let model = map_model(&body, active, wanted.model, &mut patch);
+    if streams && wanted.usage && matches!(api, Api::ChatCompletions | Api::Completions) {
         ask_for_usage(&body, &mut patch);
     }
     let body = (!patch.is_empty()).then(|| patch.finish());
-    Ok(Edited { body, streams, model, misfit: None })
+    Ok(Edited { body, streams, model, misfit: None, dropped })
 }
 
 /// The values of `stream` that vendors and clients take for true.

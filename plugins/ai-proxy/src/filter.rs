@@ -53,6 +53,8 @@ pub struct AiProxy {
     pair: Option<Pair>,
     /// How that is done, once the request has come.
     carried: Option<Box<Carried>>,
+    /// Names of what the vendor is not told of a request in its own API.
+    dropped: Option<String>,
     reads: Reads,
     /// There if it matters how the exchange ends.
     keys: Option<Box<Keys>>,
@@ -357,6 +359,7 @@ impl AiProxy {
             api,
             pair: None,
             carried: None,
+            dropped: None,
             reads,
             keys: None,
             waiting: None,
@@ -369,7 +372,8 @@ impl AiProxy {
 
     /// What becomes of the body of the response that the client gets.
     fn wanted(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
-        if let Some(dropped) = self.carried.as_ref().and_then(|carried| carried.dropped()) {
+        let dropped = self.carried.as_ref().and_then(|carried| carried.dropped());
+        if let Some(dropped) = dropped.or_else(|| self.dropped.take()) {
             cx.head.set(DROPPED, dropped);
         }
         let limit = self.config.max_body_bytes;
@@ -466,13 +470,13 @@ impl AiProxy {
 
     /// Makes the request fit the vendor, but for its API.
     fn edit(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
-        let (active, Some(api)) = (&*self.active, self.api) else { return Ok(Flow::Pass) };
-        let Some(pair) = self.pair else { return self.fit(cx, active, api, body) };
+        let (active, Some(api)) = (Rc::clone(&self.active), self.api) else { return Ok(Flow::Pass) };
+        let Some(pair) = self.pair else { return self.fit(cx, &active, api, body) };
         let created = cx.env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let stamp = Stamp { created, seed: cx.env.random() };
         let mut carried = Box::new(Carried::new(pair, stamp));
         let chat = carried.chat_of(body, active.manner())?;
-        let flow = self.fit(cx, active, Api::ChatCompletions, chat.as_deref().unwrap_or(body))?;
+        let flow = self.fit(cx, &active, Api::ChatCompletions, chat.as_deref().unwrap_or(body))?;
         self.carried = Some(carried);
         Ok(match (flow, chat) {
             (Flow::Pass, Some(chat)) => Flow::Send(chat),
@@ -482,7 +486,7 @@ impl AiProxy {
 
     /// The same in the API that the vendor is asked for, or in the one that becomes it.
     fn fit(
-        &self,
+        &mut self,
         cx: &mut RequestCx<'_>,
         active: &ActiveProvider,
         api: Api,
@@ -498,12 +502,14 @@ impl AiProxy {
             return Ok(applied.body.map_or(Flow::Pass, Flow::Send));
         }
         let way = active.paths.way(self.api);
+        let wanted = body::Wanted { model: way.names_model(), usage: wants_usage(self.pair, active) };
         let edited = if self.pair.is_some_and(|pair| pair.vendor != Talk::Chat) {
-            body::edit_for_vendor(body, api, active, way.names_model())?
+            body::edit_for_vendor(body, api, active, wanted)?
         } else {
-            body::edit(body, api, active, way.names_model())?
+            body::edit(body, api, active, wanted)?
         };
         report_misfit(cx.env, edited.misfit.as_deref());
+        self.dropped = edited.dropped;
         if edited.streams {
             if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
                 cx.head.set("accept", "text/event-stream");
@@ -519,6 +525,11 @@ impl AiProxy {
         }
         Ok(edited.body.map_or(Flow::Pass, Flow::Send))
     }
+}
+
+/// Whether a stream is to end with its usage: clients that speak no chats expect it.
+fn wants_usage(pair: Option<Pair>, active: &ActiveProvider) -> bool {
+    active.asks_for_usage || pair.is_some_and(|pair| pair.client != Talk::Chat)
 }
 
 fn report_misfit(env: &dyn Env, misfit: Option<&str>) {

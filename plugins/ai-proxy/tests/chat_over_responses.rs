@@ -554,7 +554,7 @@ fn a_message_goes_the_whole_way_there_and_back() {
             {"type":"function_call","call_id":"tu","name":"t","arguments":"{\"b\":1}"},
             {"type":"function_call_output","call_id":"tu","output":"r"}],
         "tools":[{"type":"function","name":"t","description":"d","parameters":{"type":"object"},"strict":false}],
-        "tool_choice":"required","parallel_tool_calls":true});
+        "tool_choice":"required"});
     assert_eq!(value(seen.body()), expected);
     let client = played.client.unwrap();
     assert_eq!(
@@ -563,7 +563,7 @@ fn a_message_goes_the_whole_way_there_and_back() {
         "in the client's words"
     );
     let expected = json!({"id":"resp_1","type":"message","role":"assistant","model":"gpt-5-pro",
-        "content":[{"type":"thinking","thinking":"R","signature":""},{"type":"text","text":"A\n"},{"type":"tool_use","id":"c","name":"t","input":{"b":2}}],
+        "content":[{"type":"thinking","thinking":"R","signature":"unsigned:ai-proxy"},{"type":"text","text":"A\n"},{"type":"tool_use","id":"c","name":"t","input":{"b":2}}],
         "stop_reason":"tool_use","stop_sequence":null,
         "usage":{"input_tokens":6,"output_tokens":20,"cache_read_input_tokens":4}});
     assert_eq!(value(client.body()), expected);
@@ -574,6 +574,17 @@ fn a_message_goes_the_whole_way_there_and_back() {
     let message = "messages.0.content.0.tool_use_id: expected the id of a `tool_use` block before it";
     let expected = json!({"type":"error","error":{"type":"invalid_request_error","message":message}});
     assert_eq!((played.replied().status, body), (400, expected), "in the client's words");
+}
+
+#[test]
+fn a_message_has_its_usage_at_the_end_whatever_clients_of_chats_get() {
+    let config = provider(MESSAGES, r#""disableStreamUsageStats":true"#);
+    let stream = std::fs::read(folder(PAIR).join("usage-details.sse")).unwrap();
+    let body = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[]}"#;
+    let script = Script::post("/v1/messages", body).answered(200, &SSE, [stream]);
+    let text = play(&config, script).client.unwrap().text();
+    let kept = std::fs::read_to_string(folder(PAIR).join("usage-details.message.sse")).unwrap();
+    assert_eq!(text, kept);
 }
 
 const PAIR: &str = "chat_over_responses";

@@ -221,8 +221,11 @@ fn write_choice(choice: Raw<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Drop
         }
         _ => return Err(root.member("type").expected("`auto`, `any`, `none` or `tool`")),
     }
-    let one_by_one = choice.get("disable_parallel_tool_use").and_then(|value| value.as_bool());
-    chat.raw("parallel_tool_calls", if one_by_one == Some(true) { b"false" } else { b"true" });
+    // Side by side is what all do unasked, and some models refuse to be told:
+    // https://github.com/run-llama/llama_index/issues/20865.
+    if choice.get("disable_parallel_tool_use").is_some_and(|value| value.as_bool() == Some(true)) {
+        chat.raw("parallel_tool_calls", b"false");
+    }
     drop_others(&choice, "tool_choice", &["type", "name", "disable_parallel_tool_use"], dropped);
     Ok(())
 }

@@ -110,7 +110,9 @@ impl Provider for Azure {
             self.azure_service_url.split(['?', '&']).find_map(|pair| pair.strip_prefix("api-version="));
         // Versions are dates, with a word behind some; without one it is the newest API.
         let knows_limit = version.is_none_or(|version| version >= LIMIT_SINCE);
-        Manner { limit: if knows_limit { Manner::LIMIT } else { Manner::OPENAI.limit }, ..Manner::OPENAI }
+        let own = Manner::OPENAIS_OWN;
+        let limit = if knows_limit { own.limit } else { Manner::OPENAI.limit };
+        Manner { limit, ..own }
     }
 }
 
