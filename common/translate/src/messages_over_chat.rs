@@ -27,12 +27,15 @@ pub(crate) fn request(
     stamp: Stamp,
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Front>), Fault> {
-    Ok((request::request(text, manner, dropped)?, Box::new(Message { stamp })))
+    let (chat, effort) = request::request(text, manner, dropped)?;
+    Ok((chat, Box::new(Message { stamp, effort })))
 }
 
 /// The client's side.
 struct Message {
     stamp: Stamp,
+    /// The member by which the client asks for thinking.
+    effort: &'static str,
 }
 
 impl Front for Message {
@@ -47,6 +50,7 @@ impl Front for Message {
     fn name<'n>(&self, member: &'n str) -> &'n str {
         match member {
             "stop" => "stop_sequences",
+            "reasoning_effort" => self.effort,
             same => same,
         }
     }

@@ -431,7 +431,7 @@ impl ActiveProvider {
             Protocol::OpenAi => {
                 let serves = |api| provider.edits(api) && paths.serves(api);
                 let told = translations(node, &settings.translate_apis, serves)?;
-                Pair::all(&told, |api| paths.is_unlisted(api), serves)
+                Pair::all(&told, provider.manner().order, |api| paths.is_unlisted(api), serves)
             }
             Protocol::Original => Vec::new(),
         };

@@ -603,6 +603,34 @@ fn all_that_is_done_to_chats_is_done_to_these() {
 }
 
 #[test]
+fn openai_itself_is_asked_for_responses() {
+    let path = |config: &str| {
+        let script = Script::post("/v1/messages", MSG);
+        play(config, script.answered(200, &JSON, [ANSWER.into()])).sent().header(":path").unwrap()
+    };
+    let azure = |url: &str| {
+        by_default("azure", &format!(r#""azureServiceUrl":"{url}","modelMapping":{{"*":"dep"}}"#))
+    };
+    let custom = |url: &str| by_default("openai", &format!(r#""openaiCustomUrl":"{url}""#));
+    for (config, expected) in [
+        (by_default("openai", ""), "/v1/responses"),
+        (by_default("openai", r#""providerDomain":"proxy""#), "/v1/responses"),
+        (by_default("openai", r#""capabilities":{"openai/v1/responses":""}"#), "/v1/chat/completions"),
+        (provider("openai", ""), "/v1/chat/completions"),
+        // Who else has Responses may not do well by them.
+        (custom("https://h/v1"), "/v1/chat/completions"),
+        (by_default("groq", ""), "/openai/v1/chat/completions"),
+        (azure("https://a/openai/v1/"), "/openai/v1/responses"),
+        (
+            azure("https://a?api-version=2025-01-01"),
+            "/openai/deployments/dep/chat/completions?api-version=2025-01-01",
+        ),
+    ] {
+        assert_eq!(path(&config), expected, "{config}");
+    }
+}
+
+#[test]
 fn what_a_model_thought_before_it_called_tools_is_told_where_its_vendor_takes_it() {
     let thought = |text: &str| json!({"type":"thinking","thinking":text,"signature":"unsigned:ai-proxy"});
     let call = json!({"type":"tool_use","id":"i","name":"n","input":{}});

@@ -104,7 +104,11 @@ impl Provider for OpenAi {
     }
 
     fn manner(&self) -> Manner {
-        if self.openai_custom_url.is_empty() { Manner::OPENAIS_OWN } else { Manner::OPENAI }
+        if self.openai_custom_url.is_empty() {
+            Manner { order: Manner::NEWEST_FIRST, ..Manner::OPENAIS_OWN }
+        } else {
+            Manner::OPENAI
+        }
     }
 
     /// What OpenAI itself has no notion of goes as it came.
