@@ -140,7 +140,7 @@ impl Pair {
     /// The configuration of ai-proxy that brings them together; `None`: the shipped one does.
     pub fn config(self) -> Option<Value> {
         let told = match (self.client, self.over) {
-            (Client::OpenAi | Client::Anthropic, Over::Chats) | (Client::Responses, Over::Responses) => {
+            (Client::OpenAi, Over::Chats) | (Client::Responses | Client::Anthropic, Over::Responses) => {
                 return None;
             }
             (_, Over::Messages) => return Some(provider("claude", &json!({}))),

@@ -25,6 +25,20 @@ const PATIENCE: &str = "0.3s";
 /// The providers of the config, in the order in which they are tried.
 const PROVIDERS: [&str; 3] = ["anthropic", "openai", "deepseek"];
 
+/// Who stands behind an endpoint.
+#[derive(Debug, Clone, Copy)]
+struct Vendor {
+    /// As `type` names it.
+    kind: &'static str,
+    model: &'static str,
+}
+
+const CLAUDE: Vendor = Vendor { kind: "claude", model: "claude-sonnet-4-5" };
+const OPENAI: Vendor = Vendor { kind: "openai", model: "gpt-5.5" };
+/// With a model that does not think.
+const OPENAI_BEFORE: Vendor = Vendor { kind: "openai", model: "gpt-4o" };
+const DEEPSEEK: Vendor = Vendor { kind: "deepseek", model: "deepseek-chat" };
+
 /// What goes wrong at the first vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrong {
@@ -84,10 +98,7 @@ impl Client {
             Self::Chat => {
                 ("/v1/chat/completions?x=1", json!({ "messages": [{ "role": "user", "content": "Ping" }] }))
             }
-            Self::Messages => (
-                "/v1/messages?beta=true",
-                json!({ "max_tokens": 100, "messages": [{ "role": "user", "content": "Ping" }] }),
-            ),
+            Self::Messages => ("/v1/messages?beta=true", claude_code()),
             Self::Responses => ("/v1/responses", json!({ "input": "Ping" })),
         };
         body["model"] = json!("best");
@@ -135,8 +146,60 @@ impl Client {
     }
 }
 
+/// What Claude Code asks for, in a turn that another vendor has begun: it thinks and has called a tool.
+fn claude_code() -> Value {
+    let cached = json!({ "type": "ephemeral" });
+    json!({
+        "max_tokens": 32000,
+        "temperature": 1,
+        "thinking": { "type": "adaptive" },
+        "metadata": { "user_id": "user" },
+        "system": [{ "type": "text", "text": "You use tools.", "cache_control": cached }],
+        "tools": [{ "name": "Bash", "description": "Runs a command", "input_schema": {
+            "type": "object", "properties": { "command": { "type": "string" } }, "required": ["command"] } }],
+        "messages": [
+            { "role": "user", "content": [{ "type": "text", "text": "Ping" }] },
+            { "role": "assistant", "content": [
+                { "type": "thinking", "thinking": "Well.", "signature": "unsigned:ai-proxy" },
+                { "type": "tool_use", "id": "functions_Bash_0", "name": "Bash", "input": { "command": "ls" } }] },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "functions_Bash_0", "content": "a", "cache_control": cached }] },
+        ],
+    })
+}
+
+/// What a vendor refuses, in its own words.
+fn refusal(request: &Recorded) -> Option<Answer> {
+    let (host, path, body) = (request.host().unwrap_or_default(), request.path(), request.json());
+    let model = body["model"].as_str().unwrap_or_default();
+    let has = |name: &str| !body[name].is_null();
+    let thinks = has("reasoning") || has("reasoning_effort");
+    let says = match host.as_str() {
+        "api.openai.com" if path.contains("/chat/completions") && has("tools") && has("reasoning_effort") => {
+            format!(
+                "Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. Please use /v1/responses instead."
+            )
+        }
+        "api.openai.com" if model == OPENAI_BEFORE.model && thinks => {
+            "Unsupported parameter: 'reasoning.effort' is not supported with this model.".to_owned()
+        }
+        "api.openai.com" if model == OPENAI.model && has("temperature") => {
+            "Unsupported parameter: 'temperature' is not supported with this model.".to_owned()
+        }
+        "api.anthropic.com" if body["messages"].to_string().contains("unsigned") => {
+            "messages.1.content.0: Invalid `signature` in `thinking` block".to_owned()
+        }
+        _ => return None,
+    };
+    let error = json!({ "type": "error", "error": { "type": "invalid_request_error", "message": says } });
+    Some(Answer::json(400, &error))
+}
+
 /// A vendor that answers whatever it is asked, in the API that it is asked in.
 fn vendor(request: &Recorded) -> Answer {
+    if let Some(refusal) = refusal(request) {
+        return refusal;
+    }
     let streams = request.json()["stream"] == true;
     let path = request.path();
     if path.contains("/messages") {
@@ -343,15 +406,15 @@ fn statistics() -> Value {
 
 impl Gateway {
     /// A shipped config, whose first two providers are these.
-    fn start(binary: &EnvoyBinary, layout: Layout, kinds: [&str; 2], refuses: bool) -> Self {
+    fn start(binary: &EnvoyBinary, layout: Layout, vendors: [Vendor; 2], refuses: bool) -> Self {
         let (first, second) = (Upstream::start(), Upstream::start());
         second.script(Script::computed(vendor));
-        let provider = |id: &str, kind: &str| json!({ "id": id, "type": kind, "apiTokens": [format!("sk-{id}")], "modelMapping": { "*": format!("m-{id}") } });
+        let provider = |id: &str, vendor: Vendor| json!({ "id": id, "type": vendor.kind, "apiTokens": [format!("sk-{id}")], "modelMapping": { "*": vendor.model } });
         let [anthropic, openai, deepseek] = PROVIDERS;
         let providers = json!([
-            provider(anthropic, kinds[0]),
-            provider(openai, kinds[1]),
-            provider(deepseek, "deepseek")
+            provider(anthropic, vendors[0]),
+            provider(openai, vendors[1]),
+            provider(deepseek, DEEPSEEK)
         ]);
         let place = if refuses { closed_port() } else { first.addr() };
         let places = [place, second.addr(), closed_port()];
@@ -388,7 +451,8 @@ fn options() -> Options {
 }
 
 /// Only this provider's key is in the request, and it is in the provider's own words.
-fn check_request(request: &Recorded, id: &str, kind: &str) {
+fn check_request(request: &Recorded, id: &str, vendor: Vendor) {
+    let kind = vendor.kind;
     let others = PROVIDERS.iter().filter(|other| **other != id).map(|other| format!("sk-{other}"));
     let head = format!(
         "{:?}",
@@ -415,26 +479,26 @@ fn check_request(request: &Recorded, id: &str, kind: &str) {
     };
     assert_eq!(request.host().as_deref(), Some(host));
     assert!(paths.contains(&request.path().as_str()), "{kind}: {}", request.path());
-    assert_eq!(request.json()["model"], format!("m-{id}"), "{}", request.text());
+    assert_eq!(request.json()["model"], vendor.model, "{}", request.text());
     assert_eq!(request.header("content-length"), Some(request.body.len().to_string()));
     let speaks_anthropic = request.path().contains("/messages");
     assert!(speaks_anthropic || request.header("anthropic-version").is_none(), "{kind}: {head}");
     assert!(request.complete);
 }
 
-fn play(layout: Layout, kinds: [&str; 2]) {
+fn play(layout: Layout, vendors: [Vendor; 2]) {
     let Some(binary) = provide_or_skip("failover").filter(|binary| layout.has_or_skip(binary)) else {
         return;
     };
     for wrong in WRONGS {
-        let gateway = Gateway::start(&binary, layout, kinds, wrong == Wrong::Refused);
+        let gateway = Gateway::start(&binary, layout, vendors, wrong == Wrong::Refused);
         gateway.first.script(fault(wrong));
         for client in CLIENTS_OF_ALL_KINDS {
             for streams in [false, true] {
                 if !streams && wrong.is_within() {
                     continue;
                 }
-                let what = format!("{kinds:?} {wrong:?} {client:?} streams: {streams}");
+                let what = format!("{vendors:?} {wrong:?} {client:?} streams: {streams}");
                 let response = gateway.ask(client, streams);
                 if !wrong.is_retried(&binary) {
                     client.check_error(&response);
@@ -447,41 +511,49 @@ fn play(layout: Layout, kinds: [&str; 2]) {
                 client.check(&response, streams);
                 let asked = gateway.first.take();
                 assert_eq!(asked.len(), usize::from(wrong != Wrong::Refused), "{what}");
-                asked.iter().for_each(|request| check_request(request, PROVIDERS[0], kinds[0]));
+                asked.iter().for_each(|request| check_request(request, PROVIDERS[0], vendors[0]));
                 let asked = gateway.second.take();
                 assert_eq!(asked.len(), 1, "{what}");
-                asked.iter().for_each(|request| check_request(request, PROVIDERS[1], kinds[1]));
+                asked.iter().for_each(|request| check_request(request, PROVIDERS[1], vendors[1]));
             }
         }
-        assert!(gateway.first.stray().is_empty() && gateway.second.stray().is_empty(), "{kinds:?} {wrong:?}");
+        assert!(
+            gateway.first.stray().is_empty() && gateway.second.stray().is_empty(),
+            "{vendors:?} {wrong:?}"
+        );
     }
 }
 
 #[test]
 fn anthropic_fails_over_to_openai() {
-    play(Layout::Priorities, ["claude", "openai"]);
+    play(Layout::Priorities, [CLAUDE, OPENAI]);
+}
+
+#[test]
+fn anthropic_fails_over_to_a_model_that_does_not_think() {
+    play(Layout::Priorities, [CLAUDE, OPENAI_BEFORE]);
 }
 
 #[test]
 fn openai_fails_over_to_anthropic() {
-    play(Layout::Priorities, ["openai", "claude"]);
+    play(Layout::Priorities, [OPENAI, CLAUDE]);
 }
 
 #[test]
 fn deepseek_fails_over_to_anthropic() {
-    play(Layout::Priorities, ["deepseek", "claude"]);
+    play(Layout::Priorities, [DEEPSEEK, CLAUDE]);
 }
 
 #[test]
 fn clusters_fail_over_like_priorities() {
-    play(Layout::Composite, ["claude", "deepseek"]);
+    play(Layout::Composite, [CLAUDE, DEEPSEEK]);
 }
 
 /// What the failure costs beyond itself, and that nothing is lost or crossed in many of them.
 #[test]
 fn two_thousand_failures_in_a_row_are_all_answered_by_the_second_vendor() {
     let Some(binary) = provide_or_skip("failover in a row") else { return };
-    let gateway = Gateway::start(&binary, Layout::Priorities, ["openai", "claude"], false);
+    let gateway = Gateway::start(&binary, Layout::Priorities, [OPENAI, CLAUDE], false);
     let mut times = [Vec::new(), Vec::new()];
     for (fails, times) in [false, true].into_iter().zip(&mut times) {
         gateway.first.script(if fails { fault(Wrong::Status(429)) } else { Script::computed(vendor) });
@@ -501,10 +573,10 @@ fn two_thousand_failures_in_a_row_are_all_answered_by_the_second_vendor() {
     for round in 0..2000 {
         let (client, streams) = (CLIENTS_OF_ALL_KINDS[round % CLIENTS_OF_ALL_KINDS.len()], round % 2 == 0);
         client.check(&gateway.ask(client, streams), streams);
-        gateway.first.take().iter().for_each(|request| check_request(request, PROVIDERS[0], "openai"));
+        gateway.first.take().iter().for_each(|request| check_request(request, PROVIDERS[0], OPENAI));
         let asked = gateway.second.take();
         assert_eq!(asked.len(), 1, "{round}");
-        asked.iter().for_each(|request| check_request(request, PROVIDERS[1], "claude"));
+        asked.iter().for_each(|request| check_request(request, PROVIDERS[1], CLAUDE));
     }
     let count = |outcome: &str| {
         let stats = gateway.envoy.stats(&format!("outcome.{outcome}")).expect("stats");

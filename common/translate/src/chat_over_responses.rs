@@ -5,6 +5,7 @@
 //!
 //! Texts, schemas and ids are copied as they stand in the JSON, escapes unread.
 
+mod models;
 mod request;
 mod stream;
 
@@ -15,19 +16,21 @@ use super::read::{is_blank, is_of, member, string};
 use super::{Back, Dropped, Stamp, VendorStream};
 use common::http::body;
 
-/// A chat as a request for a response, and what its answer needs.
+/// A chat as a request for a response, and what its answer needs. `is_clients`: it is what a client has sent, who
+/// knows the model that it asks for.
 ///
 /// # Errors
 /// It is no chat, or it asks for what no response can give.
 pub(crate) fn request(
     text: &[u8],
     stamp: Stamp,
+    is_clients: bool,
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Back>), Fault> {
     let document = body::document(text)?;
     let chat = document.object();
     let mut out = Vec::with_capacity(text.len() + 256);
-    request::write(&chat, &mut out, dropped)?;
+    request::write(&chat, is_clients, &mut out, dropped)?;
     Ok((out, Box::new(Completion::of(&chat, stamp))))
 }
 

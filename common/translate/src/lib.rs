@@ -5,6 +5,7 @@
 //! into the client's; a *back* turns a chat into a vendor's request, and the vendor's answer into a chat's. Where
 //! neither side speaks chats, both are at work, and what is done to chats is done between them.
 
+mod call_id;
 mod chat;
 mod chat_over_messages;
 mod chat_over_responses;
@@ -13,6 +14,7 @@ mod messages_over_chat;
 pub mod place;
 mod read;
 mod responses_over_chat;
+pub mod signature;
 pub mod vendor_error;
 
 use common::framing::sse::Event;
@@ -36,7 +38,7 @@ pub enum Talk {
 }
 
 impl Talk {
-    /// What vendors are asked in, the one that loses the least first.
+    /// All of them. What most vendors are asked in, the one that loses the least first.
     pub const ALL: [Self; 3] = [Self::Chat, Self::Messages, Self::Responses];
 
     /// The conversation that a request for this API takes part in.
@@ -73,11 +75,16 @@ impl Pair {
     pub const CHAT: Self = Self { client: Talk::Chat, vendor: Talk::Chat };
 
     /// How each API is carried that is not spoken as it is: as it is `told`, or else, where a vendor `lacks` it, over
-    /// the first that the vendor `serves`.
-    pub fn all(told: &[Self], lacks: impl Fn(Api) -> bool, serves: impl Fn(Api) -> bool) -> Vec<Self> {
+    /// the first of its `order` that it `serves`.
+    pub fn all(
+        told: &[Self],
+        order: [Talk; 3],
+        lacks: impl Fn(Api) -> bool,
+        serves: impl Fn(Api) -> bool,
+    ) -> Vec<Self> {
         let over = |client: Talk| {
             let is_other = |vendor: &Talk| *vendor != client && serves(vendor.api());
-            Talk::ALL.into_iter().find(is_other).filter(|_| lacks(client.api()))
+            order.into_iter().find(is_other).filter(|_| lacks(client.api()))
         };
         let pair = |client: Talk| match told.iter().find(|pair| pair.client == client) {
             Some(pair) => Some(*pair),
@@ -191,6 +198,10 @@ pub struct Manner {
     pub system_first: bool,
     /// The member that limits an answer.
     pub limit: &'static str,
+    /// What it is asked in, where it lacks the client's own API: the first that it serves.
+    pub order: [Talk; 3],
+    /// What its model thought before it called tools may be sent back to it, as `reasoning_content`.
+    pub takes_thinking: bool,
 }
 
 /// How a vendor is told to think.
@@ -224,10 +235,22 @@ impl Thinking {
 
 impl Manner {
     /// That of whoever is compatible with OpenAI.
-    pub const OPENAI: Self = Self { thinking: Thinking::Effort, system_first: false, limit: "max_tokens" };
-    /// OpenAI's own models that think refuse the older name of the limit, and all of them know the newer one:
+    pub const OPENAI: Self = Self {
+        thinking: Thinking::Effort,
+        system_first: false,
+        limit: "max_tokens",
+        order: Talk::ALL,
+        takes_thinking: true,
+    };
+    /// That of OpenAI's own models, wherever they are served. Those that think refuse the older name of the limit, and
+    /// all of them know the newer one:
     /// <https://platform.openai.com/docs/api-reference/chat/create#chat_create-max_completion_tokens>.
-    pub const LIMIT: &str = "max_completion_tokens";
+    pub const OPENAIS_OWN: Self =
+        Self { limit: "max_completion_tokens", takes_thinking: false, ..Self::OPENAI };
+    /// Of them the newer ones take no functions in chats while they think, and some think unless they are told not to:
+    /// <https://github.com/openai/openai-openapi/issues/541>. So where OpenAI has both, clients of other APIs are
+    /// carried over its Responses.
+    pub const NEWEST_FIRST: [Talk; 3] = [Talk::Responses, Talk::Chat, Talk::Messages];
 }
 
 /// The two halves of a streamed answer's way, where there is something to be done.
@@ -263,7 +286,7 @@ impl Carried {
     pub fn chat_of(&mut self, text: &[u8], manner: Manner) -> Result<Option<Vec<u8>>, Fault> {
         let (chat, front) = match self.pair.client {
             Talk::Chat => return Ok(None),
-            Talk::Messages => messages_over_chat::request(text, manner, &mut self.dropped)?,
+            Talk::Messages => messages_over_chat::request(text, manner, self.stamp, &mut self.dropped)?,
             Talk::Responses => {
                 responses_over_chat::request(text, self.pair, manner, self.stamp, &mut self.dropped)?
             }
@@ -292,7 +315,10 @@ impl Carried {
         let made = match self.pair.vendor {
             Talk::Chat => return Ok(None),
             Talk::Messages => chat_over_messages::request(chat, self.stamp, &mut dropped),
-            Talk::Responses => chat_over_responses::request(chat, self.stamp, &mut dropped),
+            Talk::Responses => {
+                let is_clients = self.front.is_none();
+                chat_over_responses::request(chat, self.stamp, is_clients, &mut dropped)
+            }
         };
         let (request, back) = match &self.front {
             Some(front) => {

@@ -9,11 +9,13 @@ mod request;
 mod stream;
 
 use common::http::Fault;
-use common::json::{ArrayWriter, Document, Kind, Object, ObjectWriter};
+use common::json::{ArrayWriter, Document, Kind, Object, ObjectWriter, Raw};
 
+use super::call_id::plain;
 use super::chat::{arguments, choice, finish_reason, thinking};
 use super::read::string;
-use super::{ClientStream, Dropped, Front, Manner};
+use super::signature::UNSIGNED;
+use super::{ClientStream, Dropped, Front, Manner, Stamp};
 
 /// A request for a message as one for a chat, and what its answer needs.
 ///
@@ -22,33 +24,48 @@ use super::{ClientStream, Dropped, Front, Manner};
 pub(crate) fn request(
     text: &[u8],
     manner: Manner,
+    stamp: Stamp,
     dropped: &mut Dropped,
 ) -> Result<(Vec<u8>, Box<dyn Front>), Fault> {
-    Ok((request::request(text, manner, dropped)?, Box::new(Message)))
+    let (chat, effort) = request::request(text, manner, dropped)?;
+    Ok((chat, Box::new(Message { stamp, effort })))
 }
 
-/// The client's side: nothing of the request is needed for its answer.
-struct Message;
+/// The client's side.
+struct Message {
+    stamp: Stamp,
+    /// The member by which the client asks for thinking.
+    effort: &'static str,
+}
 
 impl Front for Message {
     fn answer(&self, chat: &Document<'_>) -> Vec<u8> {
-        response(chat)
+        response(chat, self.stamp)
     }
 
     fn stream(&self) -> Box<dyn ClientStream> {
-        Box::new(stream::MessageStream::new())
+        Box::new(stream::MessageStream::new(self.stamp))
     }
 
     fn name<'n>(&self, member: &'n str) -> &'n str {
         match member {
             "stop" => "stop_sequences",
+            "reasoning_effort" => self.effort,
             same => same,
         }
     }
 }
 
+/// The id by which a client knows a call; one of our own where the vendor gives none. That differs from all others of
+/// the conversation, as Anthropic demands.
+fn call_id(id: Option<Raw<'_>>, stamp: Stamp, at: usize) -> Vec<u8> {
+    let id = id.and_then(|id| id.as_str()).filter(|id| !id.is_empty());
+    let id = id.map_or_else(|| format!("call_{:016x}_{at}", stamp.seed), |id| plain(&id));
+    common::json::string(&id)
+}
+
 /// A chat completion as a message.
-fn response(chat: &Document<'_>) -> Vec<u8> {
+fn response(chat: &Document<'_>, stamp: Stamp) -> Vec<u8> {
     let body = chat.object();
     let choice = choice(&body);
     let message = choice.as_ref().and_then(|choice| choice.get("message")?.object());
@@ -59,7 +76,7 @@ fn response(chat: &Document<'_>) -> Vec<u8> {
     answer.raw("role", br#""assistant""#);
     answer.raw("model", string(body.get("model")));
     let mut content = ArrayWriter::open(answer.member("content"));
-    let calls_tools = message.is_some_and(|message| write_content(&message, &mut content));
+    let calls_tools = message.is_some_and(|message| write_content(&message, stamp, &mut content));
     content.close();
     let reason = choice.and_then(|choice| choice.get("finish_reason")).and_then(finish_reason);
     match reason {
@@ -74,12 +91,12 @@ fn response(chat: &Document<'_>) -> Vec<u8> {
 }
 
 /// Says whether tools are called.
-fn write_content(message: &Object<'_>, content: &mut ArrayWriter<'_>) -> bool {
+fn write_content(message: &Object<'_>, stamp: Stamp, content: &mut ArrayWriter<'_>) -> bool {
     if let Some(thinking) = thinking(message) {
         let mut block = ObjectWriter::open(content.element());
         block.raw("type", br#""thinking""#);
         block.pieces("thinking", [thinking]);
-        block.raw("signature", br#""""#);
+        block.text("signature", UNSIGNED);
         block.close();
     }
     for text in texts(message) {
@@ -90,12 +107,12 @@ fn write_content(message: &Object<'_>, content: &mut ArrayWriter<'_>) -> bool {
     }
     let calls = message.get("tool_calls").and_then(|calls| calls.elements()).unwrap_or_default();
     let mut calls_tools = false;
-    for call in calls.iter().filter_map(|call| call.object()) {
+    for (at, call) in calls.iter().filter_map(|call| call.object()).enumerate() {
         let Some(function) = call.get("function").and_then(|function| function.object()) else { continue };
         calls_tools = true;
         let mut block = ObjectWriter::open(content.element());
         block.raw("type", br#""tool_use""#);
-        block.raw("id", string(call.get("id")));
+        block.raw("id", &call_id(call.get("id"), stamp, at));
         block.raw("name", string(function.get("name")));
         block.raw("input", &arguments(function.get("arguments")));
         block.close();

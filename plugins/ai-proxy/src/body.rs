@@ -9,6 +9,7 @@ use common::llm::api::Api;
 
 use crate::config::ActiveProvider;
 use crate::custom_settings::{Applied, Part};
+use translate::signature;
 
 /// What became of a body.
 #[derive(Debug, Default)]
@@ -23,6 +24,17 @@ pub(crate) struct Edited {
     pub(crate) misfit: Option<String>,
     /// Nothing has been done: in the place of a chat this asks for a response.
     pub(crate) asks_for_response: bool,
+    /// Names of what was left out.
+    pub(crate) dropped: Option<String>,
+}
+
+/// How a body is edited that is made to fit a vendor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// The model matters.
+    pub(crate) model: bool,
+    /// Usage at the end of a stream.
+    pub(crate) usage: bool,
 }
 
 /// Whether requests of this API are one JSON object that may name a model.
@@ -81,21 +93,16 @@ pub(crate) fn asks_for_stream(text: &[u8]) -> bool {
 ///
 /// # Errors
 /// The body is no JSON object.
-pub(crate) fn edit(
-    text: &[u8],
-    api: Api,
-    active: &ActiveProvider,
-    wants_model: bool,
-) -> Result<Edited, Fault> {
+pub(crate) fn edit(text: &[u8], api: Api, active: &ActiveProvider, wanted: Wanted) -> Result<Edited, Fault> {
     if active.custom_settings.is_empty() {
-        return edit_for_vendor(text, api, active, wants_model);
+        return edit_for_vendor(text, api, active, wanted);
     }
     // First, for all else depends on what a body asks for in the end.
     if text.is_empty() {
         return Err(body::empty());
     }
     let applied = active.custom_settings.apply(text, Part::All).map_err(body::malformed)?;
-    let mut edited = edit_for_vendor(applied.body.as_deref().unwrap_or(text), api, active, wants_model)?;
+    let mut edited = edit_for_vendor(applied.body.as_deref().unwrap_or(text), api, active, wanted)?;
     edited.body = edited.body.or(applied.body);
     edited.misfit = applied.misfit;
     Ok(edited)
@@ -115,9 +122,14 @@ pub(crate) fn edit_for_vendor(
     text: &[u8],
     api: Api,
     active: &ActiveProvider,
-    wants_model: bool,
+    wanted: Wanted,
 ) -> Result<Edited, Fault> {
-    let watched = if api == Api::Responses { translate::OUR_THINKING } else { "developer\"" };
+    let is_message = matches!(api, Api::AnthropicMessages | Api::MessagesCountTokens);
+    let watched = match api {
+        Api::Responses => translate::OUR_THINKING,
+        _ if is_message => "thinking\"",
+        _ => "developer\"",
+    };
     let (body, seen) = object_watching(text, watched)?;
     if api == Api::ChatCompletions && asks_for_response(&body) {
         return Ok(Edited { asks_for_response: true, ..Edited::default() });
@@ -132,13 +144,15 @@ pub(crate) fn edit_for_vendor(
     } else if api == Api::Responses && seen {
         translate::remove_thinking(&body, &mut patch);
     }
+    let refuses = active.refuses_signature.filter(|_| is_message && seen);
+    let dropped = refuses.and_then(|refuses| signature::leave_out(&body, refuses, &mut patch));
     active.provider.edit(api, &body, &mut patch);
-    let model = map_model(&body, active, wants_model, &mut patch);
-    if streams && active.asks_for_usage && matches!(api, Api::ChatCompletions | Api::Completions) {
+    let model = map_model(&body, active, wanted.model, &mut patch);
+    if streams && wanted.usage && matches!(api, Api::ChatCompletions | Api::Completions) {
         ask_for_usage(&body, &mut patch);
     }
     let body = (!patch.is_empty()).then(|| patch.finish());
-    Ok(Edited { body, streams, model, ..Edited::default() })
+    Ok(Edited { body, streams, model, dropped, ..Edited::default() })
 }
 
 /// Whether this is no chat but a request for a response.

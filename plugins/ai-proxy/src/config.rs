@@ -19,7 +19,7 @@ use crate::models::ModelList;
 use crate::path::{self, BasePath, Paths};
 use crate::provider::{self, Profile, Provider};
 use crate::retry::{Retry, RetrySettings};
-use translate::{Manner, Pair, Talk};
+use translate::{Manner, Pair, Talk, signature};
 
 /// Envoy's own default limit. A plugin cannot read the limit that is set, so it takes the least.
 const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
@@ -58,6 +58,9 @@ pub(crate) struct ActiveProvider {
     pub(crate) model_list: Option<ModelList>,
     /// Milliseconds, as the header that carries them.
     pub(crate) first_byte_timeout: Option<String>,
+    /// Which signatures the vendor refuses in the thinking of earlier messages, if it checks them.
+    pub(crate) refuses_signature: Option<fn(&str) -> bool>,
+    /// At the end of the streams of clients that speak chats. All others are told it anyway.
     pub(crate) asks_for_usage: bool,
     pub(crate) custom_settings: CustomSettings,
     pub(crate) conversation: Conversation,
@@ -114,7 +117,7 @@ common::settings! {
         /// Header in which an authentication filter names the consumer. The default is a choice of two: the first
         /// that the request has.
         consumer_header: Option<String> => CONSUMER_HEADERS.map(str::to_owned).to_vec(),
-        /// Never ask for usage at the end of a stream.
+        /// Never ask for usage at the end of a stream, for clients that speak chats. Others expect it, so it is asked for.
         disable_stream_usage_stats: Option<bool> => false,
     }
 }
@@ -428,7 +431,7 @@ impl ActiveProvider {
             Protocol::OpenAi => {
                 let serves = |api| provider.edits(api) && paths.serves(api);
                 let told = translations(node, &settings.translate_apis, serves)?;
-                Pair::all(&told, |api| paths.is_unlisted(api), serves)
+                Pair::all(&told, provider.manner().order, |api| paths.is_unlisted(api), serves)
             }
             Protocol::Original => Vec::new(),
         };
@@ -437,7 +440,11 @@ impl ActiveProvider {
             && paths.is_unlisted(Api::MessagesCountTokens)
             && (is_carried || paths.serves(Api::AnthropicMessages));
         let domain = provider::custom_url::host(&settings.provider_domain, "providerDomain", node)?;
+        // Where another host stands for it, that may serve what others have signed.
+        let refuses: fn(&str) -> bool =
+            if domain.is_none() { signature::is_foreign } else { signature::is_unsigned };
         Ok(Self {
+            refuses_signature: profile.checks_signatures.then_some(refuses),
             reads_answers: protocol == Protocol::OpenAi && answers.reads(provider.as_ref()),
             profile,
             provider,

@@ -54,6 +54,8 @@ pub struct AiProxy {
     pair: Option<Pair>,
     /// How that is done, once the request has come.
     carried: Option<Box<Carried>>,
+    /// Names of what the vendor is not told of a request in its own API.
+    dropped: Option<String>,
     reads: Reads,
     /// There if it matters how the exchange ends.
     keys: Option<Box<Keys>>,
@@ -364,6 +366,7 @@ impl AiProxy {
             api,
             pair: None,
             carried: None,
+            dropped: None,
             reads,
             keys: None,
             waiting: None,
@@ -376,7 +379,8 @@ impl AiProxy {
 
     /// What becomes of the body of the response that the client gets.
     fn wanted(&mut self, cx: &mut ResponseCx<'_>) -> Result<ResponseBody, Fault> {
-        if let Some(dropped) = self.carried.as_ref().and_then(|carried| carried.dropped()) {
+        let dropped = self.carried.as_ref().and_then(|carried| carried.dropped());
+        if let Some(dropped) = dropped.or_else(|| self.dropped.take()) {
             cx.head.set(DROPPED, dropped);
         }
         let limit = self.config.max_body_bytes;
@@ -477,18 +481,18 @@ impl AiProxy {
 
     /// Makes the request fit the vendor, but for its API.
     fn edit(&mut self, cx: &mut RequestCx<'_>, body: &[u8]) -> Result<Flow, Fault> {
-        let (active, Some(api)) = (&*self.active, self.api) else { return Ok(Flow::Pass) };
+        let (active, Some(api)) = (Rc::clone(&self.active), self.api) else { return Ok(Flow::Pass) };
         let mut carried = self.pair.map(|pair| Box::new(carry(pair, cx.env)));
         let mut chat = match &mut carried {
             Some(carried) => carried.chat_of(body, active.manner())?,
             None => None,
         };
         let api = if carried.is_some() { Api::ChatCompletions } else { api };
-        let mut flow = self.fit(cx, active, api, chat.as_deref().unwrap_or(body))?;
+        let mut flow = self.fit(cx, &active, api, chat.as_deref().unwrap_or(body))?;
         if flow.is_none() {
             let carried = carried.get_or_insert_with(|| Box::new(carry(Pair::CHAT, cx.env)));
             let made = chat.insert(carried.chat_of_response(body, active.manner())?);
-            flow = self.fit(cx, active, api, made)?;
+            flow = self.fit(cx, &active, api, made)?;
         }
         self.carried = carried;
         Ok(match (flow, chat) {
@@ -500,7 +504,7 @@ impl AiProxy {
     /// The same in the API that the vendor is asked for, or in the one that becomes it. `None`: what should be a chat
     /// asks for a response.
     fn fit(
-        &self,
+        &mut self,
         cx: &mut RequestCx<'_>,
         active: &ActiveProvider,
         api: Api,
@@ -516,15 +520,17 @@ impl AiProxy {
             return Ok(Some(applied.body.map_or(Flow::Pass, Flow::Send)));
         }
         let way = active.paths.way(self.api);
+        let wanted = body::Wanted { model: way.names_model(), usage: wants_usage(self.pair, active) };
         let edited = if self.pair.is_some_and(|pair| pair.vendor != Talk::Chat) {
-            body::edit_for_vendor(body, api, active, way.names_model())?
+            body::edit_for_vendor(body, api, active, wanted)?
         } else {
-            body::edit(body, api, active, way.names_model())?
+            body::edit(body, api, active, wanted)?
         };
         if edited.asks_for_response {
             return Ok(None);
         }
         report_misfit(cx.env, edited.misfit.as_deref());
+        self.dropped = edited.dropped;
         if edited.streams {
             if matches!(api, Api::ChatCompletions | Api::Videos | Api::VideoRemix) {
                 cx.head.set("accept", "text/event-stream");
@@ -546,6 +552,11 @@ impl AiProxy {
 fn carry(pair: Pair, env: &dyn Env) -> Carried {
     let created = env.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Carried::new(pair, Stamp { created, seed: env.random() })
+}
+
+/// Whether a stream is to end with its usage: clients that speak no chats expect it.
+fn wants_usage(pair: Option<Pair>, active: &ActiveProvider) -> bool {
+    active.asks_for_usage || pair.is_some_and(|pair| pair.client != Talk::Chat)
 }
 
 fn report_misfit(env: &dyn Env, misfit: Option<&str>) {

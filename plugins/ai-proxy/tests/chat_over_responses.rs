@@ -554,7 +554,7 @@ fn a_message_goes_the_whole_way_there_and_back() {
             {"type":"function_call","call_id":"tu","name":"t","arguments":"{\"b\":1}"},
             {"type":"function_call_output","call_id":"tu","output":"r"}],
         "tools":[{"type":"function","name":"t","description":"d","parameters":{"type":"object"},"strict":false}],
-        "tool_choice":"required","parallel_tool_calls":true});
+        "tool_choice":"required"});
     assert_eq!(value(seen.body()), expected);
     let client = played.client.unwrap();
     assert_eq!(
@@ -563,7 +563,7 @@ fn a_message_goes_the_whole_way_there_and_back() {
         "in the client's words"
     );
     let expected = json!({"id":"resp_1","type":"message","role":"assistant","model":"gpt-5-pro",
-        "content":[{"type":"thinking","thinking":"R","signature":""},{"type":"text","text":"A\n"},{"type":"tool_use","id":"c","name":"t","input":{"b":2}}],
+        "content":[{"type":"thinking","thinking":"R","signature":"unsigned:ai-proxy"},{"type":"text","text":"A\n"},{"type":"tool_use","id":"c","name":"t","input":{"b":2}}],
         "stop_reason":"tool_use","stop_sequence":null,
         "usage":{"input_tokens":6,"output_tokens":20,"cache_read_input_tokens":4}});
     assert_eq!(value(client.body()), expected);
@@ -574,6 +574,63 @@ fn a_message_goes_the_whole_way_there_and_back() {
     let message = "messages.0.content.0.tool_use_id: expected the id of a `tool_use` block before it";
     let expected = json!({"type":"error","error":{"type":"invalid_request_error","message":message}});
     assert_eq!((played.replied().status, body), (400, expected), "in the client's words");
+}
+
+/// What goes upstream for a message to this model with these members, and what the client is told of it.
+fn asked(model: &str, members: &Value) -> (Value, Option<String>) {
+    let mut body = json!({"model":model,"max_tokens":32000,"messages":[{"role":"user","content":"x"}]});
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let config = format!(
+        r#"{{"provider":{{"type":"openai","apiTokens":["k"],"modelMapping":{{"best":"{model}"}}}}}}"#
+    );
+    body["model"] = json!("best");
+    let script = Script::post("/v1/messages", body.to_string()).answered(200, &JSON, [ANSWER.into()]);
+    let played = play(&config, script);
+    (value(played.sent().body()), played.client.unwrap().header("x-ai-proxy-dropped"))
+}
+
+#[test]
+fn a_model_is_asked_for_no_more_of_a_message_than_it_takes() {
+    let adaptive = json!({"thinking":{"type":"adaptive"},"temperature":1});
+    let effort = json!({"output_config":{"effort":"low"},"top_p":0.5,"temperature":0.2});
+    let null = Value::Null;
+    for (model, members, reasoning, temperature, dropped) in [
+        ("gpt-5.5", &adaptive, json!({"effort":"medium"}), &null, None),
+        ("gpt-4o", &adaptive, null.clone(), &null, Some("thinking")),
+        ("gpt-5.5", &effort, json!({"effort":"low"}), &null, Some("temperature, top_p")),
+        ("gpt-4.1", &effort, null.clone(), &json!(0.2), Some("output_config.effort")),
+        // A deployment may be of any model.
+        ("mine", &effort, json!({"effort":"low"}), &json!(0.2), None),
+        ("mine", &adaptive, json!({"effort":"medium"}), &null, None),
+    ] {
+        let (sent, named) = asked(model, members);
+        assert_eq!(sent["model"], model);
+        assert_eq!(
+            (&sent["reasoning"], &sent["temperature"]),
+            (&reasoning, temperature),
+            "{model} {members}"
+        );
+        assert_eq!(named.as_deref(), dropped, "{model} {members}");
+    }
+    // A client of chats knows what it asks for, and its vendor may answer for itself.
+    let chat = json!({"model":"gpt-4o","reasoning_effort":"low","temperature":1,"messages":[]});
+    let played = play(
+        &provider(CHAT, ""),
+        Script::post("/v1/chat/completions", chat.to_string()).answered(200, &JSON, [ANSWER.into()]),
+    );
+    let sent = value(played.sent().body());
+    assert_eq!((&sent["reasoning"], &sent["temperature"]), (&json!({"effort":"low"}), &json!(1)));
+}
+
+#[test]
+fn a_message_has_its_usage_at_the_end_whatever_clients_of_chats_get() {
+    let config = r#"{"provider":{"type":"openai","apiTokens":["k"],"disableStreamUsageStats":true}}"#;
+    let stream = std::fs::read(folder(PAIR).join("usage-details.sse")).unwrap();
+    let body = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[]}"#;
+    let script = Script::post("/v1/messages", body).answered(200, &SSE, [stream]);
+    let text = play(config, script).client.unwrap().text();
+    let kept = std::fs::read_to_string(folder(PAIR).join("usage-details.message.sse")).unwrap();
+    assert_eq!(text, kept);
 }
 
 const PAIR: &str = "chat_over_responses";

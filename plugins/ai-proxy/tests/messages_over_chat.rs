@@ -15,7 +15,16 @@ const SSE: [(&str, &str); 1] = [("content-type", "text/event-stream")];
 const MSG: &str = r#"{"model":"c","max_tokens":10,"messages":[{"role":"user","content":"x"}]}"#;
 const ANSWER: &str = r#"{"id":"i","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"A"},"finish_reason":"stop"}]}"#;
 
+/// OpenAI itself is asked for Responses, if nobody says otherwise.
+const OVER_CHATS: &str = r#""translateApis":{"anthropic/v1/messages":"openai/v1/chatcompletions"}"#;
+
+/// A provider that is asked for chats, if it has no Messages.
 fn provider(kind: &str, more: &str) -> String {
+    let parts = [if kind == "openai" { OVER_CHATS } else { "" }, more];
+    by_default(kind, &parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(","))
+}
+
+fn by_default(kind: &str, more: &str) -> String {
     let comma = if more.is_empty() { "" } else { "," };
     format!(r#"{{"provider":{{"type":"{kind}","apiTokens":["k"]{comma}{more}}}}}"#)
 }
@@ -124,13 +133,12 @@ fn w62_to_w65_system_choice_results_and_what_is_no_json() {
     let seen = played.sent();
     assert_eq!(seen.header("accept").as_deref(), Some("text/event-stream"), "W62");
     let expected = json!({"model":"c","stream":true,"stream_options":{"include_usage":true},
-        "messages":[{"role":"system","content":"sys"}],"tool_choice":"auto","parallel_tool_calls":true});
+        "messages":[{"role":"system","content":"sys"}],"tool_choice":"auto"});
     assert_eq!(value(seen.body()), expected, "W62");
 
     let named = sent_beside("openai", &json!({"tool_choice":{"type":"tool","name":"t"}}));
-    let expected =
-        json!({"tool_choice":{"type":"function","function":{"name":"t"}},"parallel_tool_calls":true});
-    assert_eq!(named, expected, "W63");
+    // Nor is it said that calls may be side by side: they may anyway, and some models refuse to be told.
+    assert_eq!(named, json!({"tool_choice":{"type":"function","function":{"name":"t"}}}), "W63");
 
     let empty = said(&json!([{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"n"}]},
         {"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}]));
@@ -463,7 +471,8 @@ fn the_systems_messages_come_first_where_a_vendor_demands_it() {
 fn tools_of_anthropics_own_are_left_out() {
     let tools = json!({"tools":[{"type":"web_search_20250305","name":"w"},{"type":"custom","name":"t","strict":false,"cache_control":{}}],
         "tool_choice":{"type":"none"}});
-    let expected = json!({"tools":[{"type":"function","function":{"name":"t","strict":false}}],"tool_choice":"none","parallel_tool_calls":true});
+    let expected =
+        json!({"tools":[{"type":"function","function":{"name":"t","strict":false}}],"tool_choice":"none"});
     assert_eq!(sent_beside("openai", &tools), expected);
     let none = json!({"tools":[{"type":"web_search_20250305","name":"w"}],"tool_choice":{"type":"auto"}});
     assert_eq!(sent_beside("openai", &none), json!({}));
@@ -496,7 +505,7 @@ fn w71_and_w72_an_answer_becomes_a_message() {
         "usage":{"prompt_tokens":9,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":4}}}"#;
     let (played, message) = answered("", 200, answer);
     let expected = json!({"id":"c1","type":"message","role":"assistant","model":"m","content":[
-        {"type":"thinking","thinking":"th","signature":""},{"type":"text","text":"hello"},
+        {"type":"thinking","thinking":"th","signature":"unsigned:ai-proxy"},{"type":"text","text":"hello"},
         {"type":"tool_use","id":"a","name":"f","input":{"a":1}},{"type":"tool_use","id":"b","name":"g","input":{}}],
         "stop_reason":"tool_use","stop_sequence":null,
         "usage":{"input_tokens":5,"output_tokens":2,"cache_read_input_tokens":4}});
@@ -564,7 +573,10 @@ fn who_speaks_it_or_is_told_so_is_not_bridged() {
     };
     let kept = Some(("/v1/messages".to_owned(), MSG.to_owned()));
     assert_eq!(path(&provider("generic", r#""genericHost":"h""#)), kept);
-    assert_eq!(path(&provider("openai", r#""capabilities":{"anthropic/v1/messages":"/v1/messages"}"#)), kept);
+    assert_eq!(
+        path(&by_default("openai", r#""capabilities":{"anthropic/v1/messages":"/v1/messages"}"#)),
+        kept
+    );
     assert_eq!(path(&provider("openai", r#""protocol":"original""#)), kept);
     assert_eq!(path(&provider("groq", r#""capabilities":{"anthropic/v1/messages":""}"#)), None);
     let azure = r#""azureServiceUrl":"https://a?api-version=1","modelMapping":{"*":"dep"}"#;
@@ -584,15 +596,171 @@ fn all_that_is_done_to_chats_is_done_to_these() {
         [b"data: [DONE]\n\n".to_vec()],
     );
     let sent = value(play(&provider("openai", more), script).sent().body());
-    let expected = json!({"model":"c","max_tokens":5,"seed":1,"stream":true,"messages":[{"role":"system","content":"S"},
-        {"role":"system","content":"CTX"},{"role":"user","content":"a\n\nb"}]});
+    // Whoever asks for a message expects its usage.
+    let expected = json!({"model":"c","max_tokens":5,"seed":1,"stream":true,"stream_options":{"include_usage":true},
+        "messages":[{"role":"system","content":"S"},{"role":"system","content":"CTX"},{"role":"user","content":"a\n\nb"}]});
     assert_eq!(sent, expected);
 }
 
 #[test]
+fn openai_itself_is_asked_for_responses() {
+    let path = |config: &str| {
+        let script = Script::post("/v1/messages", MSG);
+        play(config, script.answered(200, &JSON, [ANSWER.into()])).sent().header(":path").unwrap()
+    };
+    let azure = |url: &str| {
+        by_default("azure", &format!(r#""azureServiceUrl":"{url}","modelMapping":{{"*":"dep"}}"#))
+    };
+    let custom = |url: &str| by_default("openai", &format!(r#""openaiCustomUrl":"{url}""#));
+    for (config, expected) in [
+        (by_default("openai", ""), "/v1/responses"),
+        (by_default("openai", r#""providerDomain":"proxy""#), "/v1/responses"),
+        (by_default("openai", r#""capabilities":{"openai/v1/responses":""}"#), "/v1/chat/completions"),
+        (provider("openai", ""), "/v1/chat/completions"),
+        // Who else has Responses may not do well by them.
+        (custom("https://h/v1"), "/v1/chat/completions"),
+        (by_default("groq", ""), "/openai/v1/chat/completions"),
+        (azure("https://a/openai/v1/"), "/openai/v1/responses"),
+        (
+            azure("https://a?api-version=2025-01-01"),
+            "/openai/deployments/dep/chat/completions?api-version=2025-01-01",
+        ),
+    ] {
+        assert_eq!(path(&config), expected, "{config}");
+    }
+}
+
+#[test]
+fn what_a_model_thought_before_it_called_tools_is_told_where_its_vendor_takes_it() {
+    let thought = |text: &str| json!({"type":"thinking","thinking":text,"signature":"unsigned:ai-proxy"});
+    let call = json!({"type":"tool_use","id":"i","name":"n","input":{}});
+    let result = json!({"role":"user","content":[{"type":"tool_result","tool_use_id":"i","content":"r"}]});
+    let body = json!({"model":"c","max_tokens":9,"messages":[{"role":"user","content":"x"},
+        {"role":"assistant","content":[thought("a\""), thought("b"), thought(""), call]}, result,
+        {"role":"assistant","content":[thought("c"), {"type":"text","text":"t"}]}, {"role":"user","content":"y"}]});
+    let script = || messages(&body.to_string()).answered(200, &JSON, [ANSWER.into()]);
+    let custom = r#""openaiCustomUrl":"https://h/v1""#;
+    for (config, expected) in [
+        (by_default("moonshot", ""), json!("a\"\n\nb")),
+        (by_default("openai", custom), json!("a\"\n\nb")),
+        (provider("openai", ""), Value::Null),
+        (by_default("mistral", ""), Value::Null),
+        (by_default("groq", ""), Value::Null),
+    ] {
+        let played = play(&config, script());
+        let sent = value(played.sent().body());
+        assert_eq!(sent["messages"][1]["reasoning_content"], expected, "{config}");
+        assert!(
+            sent["messages"][1]["tool_calls"].is_array() && sent["messages"][2]["role"] == "tool",
+            "{sent}"
+        );
+        assert_eq!(sent["messages"][3].get("reasoning_content"), None, "{config}");
+        let dropped = played.client.unwrap().header("x-ai-proxy-dropped");
+        assert_eq!(dropped.as_deref(), Some("messages.content.thinking"), "{config}");
+    }
+}
+
+#[test]
+fn ids_of_calls_are_such_as_anthropic_takes() {
+    let answer = |calls: Value| {
+        let message = json!({"role":"assistant","content":null,"tool_calls":calls});
+        json!({"id":"i","model":"m","choices":[{"message":message,"finish_reason":"tool_calls"}]}).to_string()
+    };
+    let call = |id: Value| json!({"id":id,"type":"function","function":{"name":"f","arguments":"{}"}});
+    let calls =
+        json!([call(json!("functions.Bash:0")), call(json!("")), call(json!(null)), call(json!("a_B-9"))]);
+    let (_, message) = answered("", 200, &answer(calls.clone()));
+    let ids: Vec<&str> =
+        message["content"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!((ids[0], ids[3]), ("functions_Bash_0", "a_B-9"));
+    assert!(ids[1].starts_with("call_") && ids[1].ends_with("_1") && ids[2].ends_with("_2"), "{ids:?}");
+
+    let mut stream = String::new();
+    for (at, call) in calls.as_array().unwrap().iter().enumerate() {
+        let mut call = call.clone();
+        call["index"] = json!(at);
+        let chunk = json!({"id":"i","model":"m","choices":[{"index":0,"delta":{"tool_calls":[call]}}]});
+        stream.push_str(&format!("data: {chunk}\n\n"));
+    }
+    stream.push_str("data: [DONE]\n\n");
+    let text = streamed(&provider("openai", ""), vec![stream.into_bytes()]).client.unwrap().text();
+    let blocks: Vec<Value> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(value)
+        .filter(|data| data["type"] == "content_block_start")
+        .collect();
+    let told: Vec<&str> = blocks.iter().map(|it| it["content_block"]["id"].as_str().unwrap()).collect();
+    assert_eq!(told, ids, "the same as in a whole answer");
+    let is_plain = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    assert!(told.iter().all(|id| is_plain(id)), "{told:?}");
+}
+
+/// The vendor's own answers are Anthropic's, but a conversation may have been elsewhere.
+#[test]
+fn claude_is_not_shown_what_others_have_thought() {
+    let theirs = json!({"type":"thinking","thinking":"t","signature":"Eu9v".repeat(20)});
+    let thought = |signature: &str| json!({"type":"thinking","thinking":"t","signature":signature});
+    let text = json!({"type":"text","text":"a"});
+    let body = |answer: Value| {
+        json!({"model":"c","max_tokens":9,"messages":[{"role":"user","content":"q"},
+            {"role":"assistant","content":answer}, {"role":"user","content":"q"}]})
+    };
+    let sent_to = |config: &str, path: &str, body: &Value| {
+        let script = Script::post(path, body.to_string()).answered(200, &JSON, [b"{}".to_vec()]);
+        play(config, script).sent().text()
+    };
+    let claude = by_default("claude", "");
+    let elsewhere = by_default("claude", r#""providerDomain":"proxy""#);
+    for path in ["/v1/messages", "/v1/messages/count_tokens"] {
+        let kept = body(json!([theirs, text]));
+        assert_eq!(sent_to(&claude, path, &kept), kept.to_string());
+        for signature in ["unsigned:ai-proxy", "", "91cfbb94-554b-4136-8e21-fa02280d56ed"] {
+            let foreign = body(json!([thought(signature), text]));
+            assert_eq!(sent_to(&claude, path, &foreign), body(json!([text])).to_string(), "{signature}");
+            let expected = if signature.contains('-') && !signature.contains(':') {
+                &foreign
+            } else {
+                &body(json!([text]))
+            };
+            assert_eq!(sent_to(&elsewhere, path, &foreign), expected.to_string(), "{signature}");
+            // Whoever else speaks Messages has signed it, or signs nothing.
+            assert_eq!(sent_to(&by_default("deepseek", ""), "/v1/messages", &foreign), foreign.to_string());
+        }
+    }
+    let nothing = body(json!([thought("unsigned:ai-proxy")]));
+    let expected = json!({"model":"c","max_tokens":9,"messages":[{"role":"user","content":"q"},{"role":"user","content":"q"}]});
+    assert_eq!(sent_to(&claude, "/v1/messages", &nothing), expected.to_string());
+}
+
+#[test]
+fn in_an_upstream_chain_what_claude_is_not_shown_is_named() {
+    let thought = json!({"type":"thinking","thinking":"t","signature":"unsigned:ai-proxy"});
+    let call = json!({"type":"tool_use","id":"i","name":"n","input":{}});
+    let body = json!({"model":"c","max_tokens":2000,"thinking":{"type":"enabled","budget_tokens":1024},"messages":[
+        {"role":"user","content":"q"}, {"role":"assistant","content":[thought, call]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"i","content":"r"}]}]});
+    let config = r#"{"providers":[{"id":"a","type":"claude","apiTokens":["k"]},{"id":"b","type":"openai","apiTokens":["k"]}]}"#;
+    let answer = r#"{"id":"i","type":"message","role":"assistant","model":"m","content":[]}"#;
+    let script = messages(&body.to_string())
+        .property("xds.upstream_host_metadata.filter_metadata.ai-proxy.provider", "a")
+        .property("upstream.address", "1.2.3.4:443")
+        .answered(200, &JSON, [answer.into()]);
+    let played = play(config, script);
+    let sent = value(played.sent().body());
+    assert_eq!(sent.get("thinking"), None);
+    assert_eq!(sent["messages"][1]["content"], json!([call]));
+    let dropped = played.client.unwrap().header("x-ai-proxy-dropped");
+    assert_eq!(dropped.as_deref(), Some("messages.content.thinking, thinking"));
+}
+
+#[test]
 fn the_answer_to_another_attempt_is_translated_too() {
-    let config = r#"{"provider":{"type":"openai","apiTokens":["k1","k2"],"retryOnFailure":{"enabled":true},
-        "failover":{"enabled":true,"cooldownDuration":1000},"reasoningContentMode":"ignore"}}"#;
+    let config = format!(
+        r#"{{"provider":{{"type":"openai","apiTokens":["k1","k2"],"retryOnFailure":{{"enabled":true}},{OVER_CHATS},
+        "failover":{{"enabled":true,"cooldownDuration":1000}},"reasoningContentMode":"ignore"}}}}"#
+    );
+    let config = config.as_str();
     let answer = r#"{"id":"i","model":"m","choices":[{"message":{"content":"A","reasoning_content":"R"},"finish_reason":"stop"}]}"#;
     let script = || {
         messages(MSG).property("xds.cluster_name", "vendor").answered(

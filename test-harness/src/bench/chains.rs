@@ -151,7 +151,8 @@ pub fn plugin_chains(module: &Built) -> Vec<Chain> {
                 provider["translateApis"] = json!({ client: vendor });
                 provider
             };
-            let (chats, responses) = ("openai/v1/chatcompletions", "openai/v1/responses");
+            let (chats, responses, messages) =
+                ("openai/v1/chatcompletions", "openai/v1/responses", "anthropic/v1/messages");
             let claude = json!({ "type": "claude", "apiTokens": [VENDOR_TOKEN] });
             let each = chain(
                 "for each attempt",
@@ -165,7 +166,7 @@ pub fn plugin_chains(module: &Built) -> Vec<Chain> {
                     Talk::Messages,
                     Talk::Chats,
                     "Messages over chats",
-                    provider.clone(),
+                    over(messages, chats),
                     "/v1/chat/completions",
                 ),
                 translated(Talk::Chats, Talk::Messages, "chats over Messages", claude, "/v1/messages"),

@@ -46,11 +46,12 @@ const BROKEN: &str = "mock-broken";
 /// Answers half of a stream and then an error; what is not to be streamed is an error at once.
 const BREAKS_OFF: &str = "mock-breaks-off";
 
-const OF_OPENAI: [(&str, Use); 15] = [
+const OF_OPENAI: [(&str, Use); 16] = [
     ("gpt-4o-mini", Use::Chat),
     ("gpt-4o", Use::Chat),
     ("gpt-4.1", Use::Chat),
     ("gpt-5-mini", Use::Chat),
+    ("gpt-5.5", Use::Chat),
     ("deepseek-chat", Use::Chat),
     ("deepseek-reasoner", Use::Chat),
     ("mistral-large-latest", Use::Chat),
@@ -87,7 +88,7 @@ pub(super) fn usable(speaks: Dialect, model: &str, wanted: Use) -> Result<(), Fa
 /// How OpenAI's models think, and one of another vendor that speaks its chats.
 pub(super) fn thinking(model: &str) -> Thinking {
     match model {
-        "gpt-5-mini" => Thinking::Cost,
+        "gpt-5-mini" | "gpt-5.5" => Thinking::Cost,
         "deepseek-reasoner" => Thinking::Text,
         _ => Thinking::None,
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use common::http::Fault;
 use common::json::Object;
 
+use crate::call_id::plain;
 use crate::chat::arguments;
 use crate::place::Place;
 use crate::read::{is_of, member};
@@ -132,10 +133,4 @@ impl<'a> Calls<'a> {
             }
         }
     }
-}
-
-fn plain(id: &str) -> String {
-    let plain =
-        |char: char| if char.is_ascii_alphanumeric() || matches!(char, '_' | '-') { char } else { '_' };
-    id.chars().map(plain).collect()
 }

@@ -6,16 +6,15 @@ use std::collections::BTreeMap;
 use common::http::Fault;
 use common::json::{self, ArrayWriter, Kind, Object, ObjectWriter, Patch, Raw};
 
+use super::models::Takes;
 use crate::Dropped;
 use crate::chat::{drop_others, is_no_request, list, refuse_audio};
 use crate::place::Place;
 use crate::read::{copy, is_blank, is_of, member, name_others, string};
 
 /// Members that mean the same in both.
-const SAME: [&str; 13] = [
+const SAME: [&str; 11] = [
     "model",
-    "temperature",
-    "top_p",
     "top_logprobs",
     "parallel_tool_calls",
     "metadata",
@@ -29,8 +28,10 @@ const SAME: [&str; 13] = [
 ];
 
 /// Members that are put in another way, or that nothing has to be said of. All others have no place.
-const PUT: [&str; 18] = [
+const PUT: [&str; 20] = [
     "messages",
+    "temperature",
+    "top_p",
     "stream",
     "stream_options",
     "store",
@@ -88,10 +89,28 @@ const CONTENT: &str = "a text or a list of content parts";
 ///
 /// # Errors
 /// The messages are none, or something is asked for that no response can give.
-pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped) -> Result<(), Fault> {
+pub(super) fn write(
+    chat: &Object<'_>,
+    is_clients: bool,
+    out: &mut Vec<u8>,
+    dropped: &mut Dropped,
+) -> Result<(), Fault> {
     refuse_audio(chat)?;
     let mut request = ObjectWriter::open(out);
     copy(chat, &SAME, &mut request);
+    let takes = match chat.get("model").and_then(|model| model.as_str()) {
+        Some(model) if !is_clients => Takes::of(&model),
+        _ => Takes::ALL,
+    };
+    for name in ["temperature", "top_p"] {
+        let Some(value) = member(chat, name) else { continue };
+        match value.as_f64() {
+            // What is done unasked: there is nothing in it that a model could refuse.
+            Some(1.0) if !is_clients => {}
+            _ if takes.sampling => request.raw(name, value.text()),
+            _ => dropped.name(name),
+        }
+    }
     let has_one_function = member(chat, "functions").is_some() && member(chat, "tools").is_none();
     if has_one_function && member(chat, "parallel_tool_calls").is_none() {
         request.raw("parallel_tool_calls", b"false");
@@ -112,7 +131,11 @@ pub(super) fn write(chat: &Object<'_>, out: &mut Vec<u8>, dropped: &mut Dropped)
     }
     write_limit(chat, &mut request);
     write_text(chat, &mut request)?;
-    write_reasoning(chat, &mut request);
+    if takes.effort {
+        write_reasoning(chat, &mut request);
+    } else if member(chat, "reasoning_effort").or_else(|| member(chat, "reasoning")).is_some() {
+        dropped.name("reasoning_effort");
+    }
     let mut input =
         Input { list: ArrayWriter::open(request.member("input")), dropped, calls: Calls::default() };
     input.write(chat)?;

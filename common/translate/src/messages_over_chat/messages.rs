@@ -9,7 +9,7 @@ use common::json::{ArrayWriter, Object, ObjectWriter, Raw};
 use super::part::{self, PARAGRAPH, Part, escaped};
 use super::request::drop_others;
 use crate::place::Place;
-use crate::read::member;
+use crate::read::{escaped as text_of, member};
 use crate::{Dropped, Manner};
 
 /// A client of Anthropic's begins the system's text with this line, in which one item differs from request to
@@ -23,8 +23,11 @@ const LINE: &[u8] = br"\n";
 /// What a message, and a result, is to have as its content.
 const CONTENT: &str = "a text or a list of content blocks";
 
-/// Blocks of earlier turns that only Anthropic can read, or that come from what only Anthropic can do.
+/// Blocks of earlier turns that only Anthropic can read, or that come from what only Anthropic can do. Thinking that
+/// has called tools is told where the vendor may be told it.
 const ANTHROPICS: [&str; 4] = ["thinking", "redacted_thinking", "server_tool_use", "mcp_tool_use"];
+/// What thinking is called that is left out.
+const THINKING: &str = "messages.content.thinking";
 /// The end of the names of what the tools that run at Anthropic have given.
 const ANTHROPICS_RESULT: &str = "_tool_result";
 
@@ -47,7 +50,12 @@ pub(super) fn write(
     if manner.system_first {
         messages.sort_by_key(|(_, role, _)| *role != Role::System);
     }
-    let mut chat = Chat { list: ArrayWriter::open(out), called: BTreeSet::new(), dropped };
+    let mut chat = Chat {
+        list: ArrayWriter::open(out),
+        called: BTreeSet::new(),
+        takes_thinking: manner.takes_thinking,
+        dropped,
+    };
     if let Some(system) = member(body, "system").filter(|system| system.escaped() != Some(b"")) {
         let place = Place::of("system");
         match system.escaped() {
@@ -120,6 +128,8 @@ impl Content<'_> {
 #[derive(Default)]
 struct Said<'a> {
     parts: Vec<Part<'a>>,
+    /// As it stands inside its quotes.
+    thinking: Vec<&'a [u8]>,
     calls: Vec<Object<'a>>,
     results: Vec<Answer<'a>>,
 }
@@ -138,6 +148,7 @@ struct Chat<'o, 'd, 'a> {
     list: ArrayWriter<'o>,
     /// Ids of the calls that were made so far.
     called: BTreeSet<Cow<'a, str>>,
+    takes_thinking: bool,
     dropped: &'d mut Dropped,
 }
 
@@ -161,8 +172,11 @@ impl<'a> Chat<'_, '_, 'a> {
         }
         let said = self.said(role, content, "messages.content", place.member("content"))?;
         if !said.calls.is_empty() {
-            self.write_calls(&said.calls, &said.parts);
+            self.write_calls(&said);
             return Ok(());
+        }
+        if !said.thinking.is_empty() {
+            self.dropped.name(THINKING);
         }
         if said.results.is_empty() {
             self.write_said(role, &Content::Parts(said.parts));
@@ -194,15 +208,20 @@ impl<'a> Chat<'_, '_, 'a> {
         message.close();
     }
 
-    fn write_calls(&mut self, calls: &[Object<'a>], parts: &[Part<'a>]) {
-        let said = self.joined(parts, PARAGRAPH, "messages.content");
+    fn write_calls(&mut self, said: &Said<'a>) {
+        let texts = self.joined(&said.parts, PARAGRAPH, "messages.content");
         let mut message = ObjectWriter::open(self.list.element());
         message.raw("role", Role::Assistant.json());
-        if !said.is_empty() {
-            message.pieces("content", said);
+        if !texts.is_empty() {
+            message.pieces("content", texts);
+        }
+        if !said.thinking.is_empty() {
+            let between = |(at, text)| [if at == 0 { &b""[..] } else { PARAGRAPH }, text];
+            let thinking = said.thinking.iter().copied().enumerate().flat_map(between);
+            message.pieces("reasoning_content", thinking);
         }
         let mut list = ArrayWriter::open(message.member("tool_calls"));
-        for (index, block) in calls.iter().enumerate() {
+        for (index, block) in said.calls.iter().enumerate() {
             let json = |name| block.get(name).map_or(&br#""""#[..], |value| value.text());
             let mut call = ObjectWriter::open(list.element());
             call.number("index", index as u64);
@@ -256,6 +275,13 @@ impl<'a> Chat<'_, '_, 'a> {
                     said.calls.push(block);
                 }
                 ("tool_result", Role::User) => said.results.push(self.answer(&block, place)?),
+                // Its vendor may want it back, and refuse calls without: https://api-docs.deepseek.com/guides/thinking_mode,
+                // https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model.
+                ("thinking", Role::Assistant)
+                    if self.takes_thinking && text_of(&block, "thinking").is_some() =>
+                {
+                    said.thinking.extend(text_of(&block, "thinking"));
+                }
                 (kind, Role::User | Role::Assistant)
                     if ANTHROPICS.contains(&kind) || kind.ends_with(ANTHROPICS_RESULT) =>
                 {

@@ -31,11 +31,15 @@ const MEDIUM_BUDGET: u64 = 16_384;
 /// Anthropic's formats have no name, and OpenAI's need one.
 const FORMAT_NAME: &str = "answer";
 
-/// The request as a chat, in the vendor's manner.
+/// The request as a chat, in the vendor's manner, and the name of the member that asks for thinking.
 ///
 /// # Errors
 /// It is no JSON object, or says what no chat can.
-pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Result<Vec<u8>, Fault> {
+pub(super) fn request(
+    text: &[u8],
+    manner: Manner,
+    dropped: &mut Dropped,
+) -> Result<(Vec<u8>, &'static str), Fault> {
     let document = body::document(text)?;
     let body = document.object();
     let mut out = Vec::with_capacity(text.len() + 256);
@@ -48,7 +52,7 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
     if let Some(stops) = member(&body, "stop_sequences").filter(|stops| !is_empty(stops)) {
         chat.raw("stop", stops.text());
     }
-    write_thinking(&body, manner.thinking, &mut chat, dropped);
+    let effort = write_thinking(&body, manner.thinking, &mut chat, dropped);
     write_format(&body, &mut chat, dropped)?;
     messages::write(&body, manner, chat.member("messages"), dropped)?;
     write_tools(&body, &mut chat, dropped)?;
@@ -60,7 +64,7 @@ pub(super) fn request(text: &[u8], manner: Manner, dropped: &mut Dropped) -> Res
             None => dropped.name(&name),
         }
     }
-    Ok(out)
+    Ok((out, effort))
 }
 
 /// Names the members that say something, but for these.
@@ -68,7 +72,13 @@ pub(super) fn drop_others(object: &Object<'_>, of: &str, known: &[&str], dropped
     name_others(object, of, known, |_, value| value.kind() == Kind::Null, dropped);
 }
 
-fn write_thinking(body: &Object<'_>, told: Thinking, chat: &mut ObjectWriter<'_>, dropped: &mut Dropped) {
+/// Gives the name of the member that decides.
+fn write_thinking(
+    body: &Object<'_>,
+    told: Thinking,
+    chat: &mut ObjectWriter<'_>,
+    dropped: &mut Dropped,
+) -> &'static str {
     let thinking = body.get("thinking").and_then(|thinking| thinking.object());
     let kind = thinking.as_ref().and_then(|thinking| thinking.get("type")?.as_str());
     let budget = thinking.as_ref().and_then(|thinking| thinking.get("budget_tokens"));
@@ -98,6 +108,7 @@ fn write_thinking(body: &Object<'_>, told: Thinking, chat: &mut ObjectWriter<'_>
     if asked.is_some() && (told == Thinking::Switch || is_enabled || effort.is_none()) {
         dropped.name("output_config.effort");
     }
+    if kind.is_some() { "thinking" } else { "output_config.effort" }
 }
 
 /// How much thinking is asked for, in OpenAI's words that all of its models know.
@@ -221,8 +232,11 @@ fn write_choice(choice: Raw<'_>, chat: &mut ObjectWriter<'_>, dropped: &mut Drop
         }
         _ => return Err(root.member("type").expected("`auto`, `any`, `none` or `tool`")),
     }
-    let one_by_one = choice.get("disable_parallel_tool_use").and_then(|value| value.as_bool());
-    chat.raw("parallel_tool_calls", if one_by_one == Some(true) { b"false" } else { b"true" });
+    // Side by side is what all do unasked, and some models refuse to be told:
+    // https://github.com/run-llama/llama_index/issues/20865.
+    if choice.get("disable_parallel_tool_use").is_some_and(|value| value.as_bool() == Some(true)) {
+        chat.raw("parallel_tool_calls", b"false");
+    }
     drop_others(&choice, "tool_choice", &["type", "name", "disable_parallel_tool_use"], dropped);
     Ok(())
 }

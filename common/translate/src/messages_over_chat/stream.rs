@@ -5,10 +5,11 @@ use common::json::{Kind, Object, ObjectWriter, Raw, write_number};
 use common::llm::dialect::Dialect;
 use common::llm::error;
 
-use super::{Usage, finish_reason, stop_reason, string, texts, thinking};
+use super::{Usage, call_id, finish_reason, stop_reason, string, texts, thinking};
 use crate::chat::{choice, index};
 use crate::read::escaped;
-use crate::{ClientStream, vendor_error};
+use crate::signature::UNSIGNED;
+use crate::{ClientStream, Stamp, vendor_error};
 
 /// How many tools a message may call.
 const MAX_TOOLS: usize = 128;
@@ -18,6 +19,7 @@ const MAX_HELD: usize = 1 << 20;
 /// What deltas begin with, up to what they give.
 const TEXT: &[u8] = br#","delta":{"type":"text_delta","text":""#;
 const THOUGHT: &[u8] = br#","delta":{"type":"thinking_delta","thinking":""#;
+const SIGNATURE: &[u8] = br#","delta":{"type":"signature_delta","signature":""#;
 const INPUT: &[u8] = br#","delta":{"type":"input_json_delta","partial_json":""#;
 
 /// The state of one stream.
@@ -30,6 +32,8 @@ pub(super) struct MessageStream {
     tools: Vec<Tool>,
     /// For arguments that are kept.
     room: usize,
+    /// Makes ids of calls that have none.
+    stamp: Stamp,
     /// Why the chat ended.
     reason: Option<String>,
     usage: Usage,
@@ -59,7 +63,7 @@ enum Open {
 #[derive(Debug)]
 struct Tool {
     index: u64,
-    /// Both as JSON.
+    /// Both as JSON, the id as the client knows it.
     id: Vec<u8>,
     name: Vec<u8>,
     call: Call,
@@ -166,8 +170,9 @@ impl ClientStream for MessageStream {
 }
 
 impl MessageStream {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(stamp: Stamp) -> Self {
         Self {
+            stamp,
             stage: Stage::Waiting,
             open: Open::Nothing,
             next: 0,
@@ -246,7 +251,7 @@ impl MessageStream {
                 .filter(|value| value.escaped().is_some_and(|text| !text.is_empty()))
                 .map(|it| it.text().to_vec())
         };
-        let id = text(call.get("id"));
+        let id = text(call.get("id")).map(|_| call_id(call.get("id"), self.stamp, 0));
         let name = text(function.as_ref().and_then(|function| function.get("name")));
         let index = index(call);
         let known = self.tools.iter().rposition(|tool| tool.index == index);
@@ -269,7 +274,7 @@ impl MessageStream {
 
     fn new_call(&mut self, index: u64, id: Option<Vec<u8>>, name: Vec<u8>, out: &mut Vec<u8>) -> usize {
         let at = self.tools.len();
-        let id = id.unwrap_or_else(|| format!("\"call_{at}\"").into_bytes());
+        let id = id.unwrap_or_else(|| call_id(None, self.stamp, at));
         let call = Call::Held(Vec::new());
         self.tools.push(Tool { index, id, name, call, nesting: Nesting::default() });
         let is_under_way = match self.open {
@@ -349,7 +354,11 @@ impl MessageStream {
     fn close(&mut self, out: &mut Vec<u8>) {
         match std::mem::take(&mut self.open) {
             Open::Nothing => {}
-            Open::Thinking(block) | Open::Text(block) => write_block_stop(out, block),
+            Open::Text(block) => write_block_stop(out, block),
+            Open::Thinking(block) => {
+                write_delta(out, block, SIGNATURE, &[UNSIGNED.as_bytes()]);
+                write_block_stop(out, block);
+            }
             Open::Tool(at) => {
                 if let Some(tool) = self.tools.get_mut(at) {
                     tool.close(out);

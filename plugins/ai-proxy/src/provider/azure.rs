@@ -78,7 +78,7 @@ impl Provider for Azure {
         let Some(url) = CustomUrl::parse(&self.azure_service_url) else {
             return Err(place.error("expected a URL such as `https://name.openai.azure.com?api-version=…`"));
         };
-        let is_v1 = url.path.ends_with("/openai/v1");
+        let is_v1 = is_v1(&url);
         let has_version = url.query.split('&').any(|pair| pair.split('=').next() == Some("api-version"));
         if !is_v1 && !has_version {
             let shown = &self.azure_service_url;
@@ -110,8 +110,21 @@ impl Provider for Azure {
             self.azure_service_url.split(['?', '&']).find_map(|pair| pair.strip_prefix("api-version="));
         // Versions are dates, with a word behind some; without one it is the newest API.
         let knows_limit = version.is_none_or(|version| version >= LIMIT_SINCE);
-        Manner { limit: if knows_limit { Manner::LIMIT } else { Manner::OPENAI.limit }, ..Manner::OPENAI }
+        let own = Manner::OPENAIS_OWN;
+        let limit = if knows_limit { own.limit } else { Manner::OPENAI.limit };
+        // Which older version has Responses, and in which region, nobody here knows.
+        let order = match CustomUrl::parse(&self.azure_service_url) {
+            Some(url) if is_v1(&url) => Manner::NEWEST_FIRST,
+            _ => own.order,
+        };
+        Manner { limit, order, ..own }
     }
+}
+
+/// Whether all of the API stands there as at OpenAI:
+/// <https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle>.
+fn is_v1(url: &CustomUrl) -> bool {
+    url.path.ends_with("/openai/v1")
 }
 
 /// <https://learn.microsoft.com/azure/ai-services/openai/whats-new>

@@ -11,6 +11,8 @@ const VERSION: &str = "2023-06-01";
 pub(super) static PROFILE: Profile = Profile {
     auth: Auth::Header("x-api-key"),
     tells_usage: true,
+    // https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#thinking-encryption
+    checks_signatures: true,
     settings: super::own::<Claude>(),
     ..Profile::new(
         "claude",

@@ -3,9 +3,12 @@
 use common::llm::api::Api;
 
 use super::Profile;
+use translate::Manner;
 
 pub(super) static PROFILE: Profile = Profile {
     keeps_original_path: true,
+    // "property 'reasoning_content' is unsupported": https://github.com/janhq/jan/issues/8136
+    manner: Manner { takes_thinking: false, ..Manner::OPENAI },
     ..Profile::new(
         "groq",
         "api.groq.com",

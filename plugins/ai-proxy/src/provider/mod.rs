@@ -155,6 +155,8 @@ pub(crate) struct Profile {
     pub(crate) knows_developer: bool,
     /// Streams tell their usage unasked, and a request that asks for it is refused.
     pub(crate) tells_usage: bool,
+    /// It refuses thinking in earlier messages that it has not signed itself.
+    pub(crate) checks_signatures: bool,
     /// How chats that come in another API's form are put.
     pub(crate) manner: Manner,
     /// `firstByteTimeout` goes with every request, streamed or not.
@@ -175,6 +177,7 @@ impl Profile {
             keeps_original_path: false,
             knows_developer: false,
             tells_usage: false,
+            checks_signatures: false,
             manner: Manner::OPENAI,
             times_every_request: false,
             settings: Own {

@@ -104,8 +104,11 @@ impl Provider for OpenAi {
     }
 
     fn manner(&self) -> Manner {
-        let limit = if self.openai_custom_url.is_empty() { Manner::LIMIT } else { Manner::OPENAI.limit };
-        Manner { limit, ..Manner::OPENAI }
+        if self.openai_custom_url.is_empty() {
+            Manner { order: Manner::NEWEST_FIRST, ..Manner::OPENAIS_OWN }
+        } else {
+            Manner::OPENAI
+        }
     }
 
     /// What OpenAI itself has no notion of goes as it came.
