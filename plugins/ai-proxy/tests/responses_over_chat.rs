@@ -318,6 +318,9 @@ fn what_a_model_did_at_once_is_one_message() {
     let quiet = json!([user, thought("T"), text("a"), user, thought("V"), call("1"), output("1")]);
     assert_eq!(shape(quiet.clone()), "u:u// a:a// u:u// a:-/V/1 t:1//");
     assert_eq!(sent(&json!({ "input": quiet })).1, "input.summary");
+    // Some vendors refuse to hear of it at all.
+    let (chat, dropped) = sent_to("mistral", &with(&json!({"input":[thought("T"), call("1"), output("1")]})));
+    assert_eq!((chat["messages"][0].get("reasoning_content"), dropped.as_str()), (None, "input.summary"));
     let long = json!({"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"C"}],"encrypted_content":"E"});
     let (chat, dropped) = sent(&json!({"input":[long, call("1"), output("1")]}));
     assert_eq!(

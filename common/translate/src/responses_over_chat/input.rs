@@ -106,7 +106,7 @@ pub(super) fn write_messages(
         if manner.system_first {
             entries.sort_by_key(|entry| !matches!(entry.item, Item::Message("system" | "developer", _)));
         }
-        Conversation::new(&entries).write(dropped, &mut list)?;
+        Conversation::new(&entries, manner.takes_thinking).write(dropped, &mut list)?;
     }
     list.close();
     Ok(())
@@ -383,6 +383,7 @@ struct Conversation<'e, 'a> {
     entries: &'e [Entry<'a>],
     /// Outputs that have not been written, by what they name.
     outputs: BTreeMap<&'e str, VecDeque<usize>>,
+    takes_thinking: bool,
     /// The model's message that is being put together.
     pending: Pending<'e, 'a>,
 }
@@ -398,14 +399,14 @@ struct Pending<'e, 'a> {
 }
 
 impl<'e, 'a> Conversation<'e, 'a> {
-    fn new(entries: &'e [Entry<'a>]) -> Self {
+    fn new(entries: &'e [Entry<'a>], takes_thinking: bool) -> Self {
         let mut outputs = BTreeMap::<&str, VecDeque<usize>>::new();
         for (at, entry) in entries.iter().enumerate() {
             if let Item::Output(id, _) = &entry.item {
                 outputs.entry(id).or_default().push_back(at);
             }
         }
-        Self { entries, outputs, pending: Pending::default() }
+        Self { entries, outputs, takes_thinking, pending: Pending::default() }
     }
 
     fn write(mut self, dropped: &mut Dropped, list: &mut ArrayWriter<'_>) -> Result<(), Fault> {
@@ -430,7 +431,7 @@ impl<'e, 'a> Conversation<'e, 'a> {
                 }
                 Item::Thinking(thinking, _) => {
                     let texts = thought(INPUT.element(entry.at), thinking)?;
-                    if calls.get(at) == Some(&true) {
+                    if self.takes_thinking && calls.get(at) == Some(&true) {
                         if self.pending.is_said && self.pending.calls.is_empty() {
                             self.flush(dropped, list)?;
                         }
