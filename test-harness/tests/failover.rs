@@ -20,8 +20,6 @@ use test_harness::workspace_root;
 const WORD: &str = "Pong";
 /// The client's own key, which no vendor may see.
 const CLIENTS: &str = "sk-clients";
-/// How long the gateway waits for a vendor that is silent.
-const PATIENCE: &str = "0.3s";
 /// The providers of the config, in the order in which they are tried.
 const PROVIDERS: [&str; 3] = ["anthropic", "openai", "deepseek"];
 
@@ -70,6 +68,11 @@ const WRONGS: [Wrong; 9] = [
 ];
 
 impl Wrong {
+    /// How long Envoy waits for a vendor. Where none is silent it is only a busy machine that takes time.
+    fn patience(self) -> &'static str {
+        if self == Self::Silent { "0.5s" } else { "10s" }
+    }
+
     /// Only the body shows that it is a failure.
     fn is_within(self) -> bool {
         matches!(self, Self::ErrorEvent | Self::Empty | Self::Bare)
@@ -406,7 +409,7 @@ fn statistics() -> Value {
 
 impl Gateway {
     /// A shipped config, whose first two providers are these.
-    fn start(binary: &EnvoyBinary, layout: Layout, vendors: [Vendor; 2], refuses: bool) -> Self {
+    fn start(binary: &EnvoyBinary, layout: Layout, vendors: [Vendor; 2], wrong: Wrong) -> Self {
         let (first, second) = (Upstream::start(), Upstream::start());
         second.script(Script::computed(vendor));
         let provider = |id: &str, vendor: Vendor| json!({ "id": id, "type": vendor.kind, "apiTokens": [format!("sk-{id}")], "modelMapping": { "*": vendor.model } });
@@ -416,14 +419,14 @@ impl Gateway {
             provider(openai, vendors[1]),
             provider(deepseek, DEEPSEEK)
         ]);
-        let place = if refuses { closed_port() } else { first.addr() };
+        let place = if wrong == Wrong::Refused { closed_port() } else { first.addr() };
         let places = [place, second.addr(), closed_port()];
         let mut render = Render::from_file(workspace_root().join(layout.file()))
             .expect("the file")
             .set(FILTERS, statistics())
             .built_wasm()
             .wasm_config("ai-proxy", &json!({ "maxBodyBytes": 20_000_000, "providers": providers }))
-            .set(&format!("{ROUTE}/retry_policy/per_try_timeout"), json!(PATIENCE));
+            .set(&format!("{ROUTE}/retry_policy/per_try_timeout"), json!(wrong.patience()));
         for (at, (id, place)) in PROVIDERS.iter().zip(places).enumerate() {
             render = match layout {
                 Layout::Priorities => render.cluster_endpoint_at("vendors", at, place, Transport::Plain),
@@ -491,7 +494,7 @@ fn play(layout: Layout, vendors: [Vendor; 2]) {
         return;
     };
     for wrong in WRONGS {
-        let gateway = Gateway::start(&binary, layout, vendors, wrong == Wrong::Refused);
+        let gateway = Gateway::start(&binary, layout, vendors, wrong);
         gateway.first.script(fault(wrong));
         for client in CLIENTS_OF_ALL_KINDS {
             for streams in [false, true] {
@@ -553,7 +556,7 @@ fn clusters_fail_over_like_priorities() {
 #[test]
 fn two_thousand_failures_in_a_row_are_all_answered_by_the_second_vendor() {
     let Some(binary) = provide_or_skip("failover in a row") else { return };
-    let gateway = Gateway::start(&binary, Layout::Priorities, [OPENAI, CLAUDE], false);
+    let gateway = Gateway::start(&binary, Layout::Priorities, [OPENAI, CLAUDE], Wrong::Status(429));
     let mut times = [Vec::new(), Vec::new()];
     for (fails, times) in [false, true].into_iter().zip(&mut times) {
         gateway.first.script(if fails { fault(Wrong::Status(429)) } else { Script::computed(vendor) });
