@@ -26,7 +26,8 @@ fn provider(pair: &str) -> Value {
     match pair {
         "messages_over_chat" => openai_for("anthropic/v1/messages", "openai/v1/chatcompletions"),
         "chat_over_messages" | "responses_over_messages" => json!({"type":"claude"}),
-        "responses_over_chat" => openai_for("openai/v1/responses", "openai/v1/chatcompletions"),
+        // OpenAI itself takes no thinking back.
+        "responses_over_chat" => json!({"type":"deepseek"}),
         "chat_over_responses" => openai_for("openai/v1/chatcompletions", "openai/v1/responses"),
         "messages_over_responses" => json!({"type":"openai"}),
         other => panic!("{other}: no provider makes this pair"),
