@@ -26,6 +26,7 @@ macro_rules! plugin {
         #[cfg(target_arch = "wasm32")]
         mod entry_point {
             $crate::host::proxy_wasm::main! {{ $crate::host::start::<super::$filter>(); }}
+            $crate::callbacks_section!($crate::filter::Callbacks::of::<super::$filter>());
         }
     };
 }

@@ -3,6 +3,7 @@
 //! A plugin implements [`Filter`]. It gets heads and bodies as values and answers with values; the
 //! [`driver`] alone knows what Envoy needs for each of them to come true.
 
+mod callbacks;
 pub mod driver;
 pub mod env;
 mod rewrite;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::config::{ConfigError, Section};
 use crate::http::{Fault, Head, LocalReply};
 
+pub use callbacks::Callbacks;
 pub use env::{CasMismatch, Counter, Env, Host, HostError, LogLevel, MetricId, MetricKind};
 pub use root::TickCx;
 pub use shared::Shared;
@@ -41,8 +43,13 @@ pub trait Filter: Sized + 'static {
     /// answer without encoding.
     const READS_ENCODED: bool = false;
 
-    /// Whether the filter may ask for responses. If not, what deals with them is left out of its module.
+    /// Whether the filter may ask for responses. If not, what deals with them is left out of its module, and
+    /// [`Filter::end`], which could not say how an exchange ended, is not called.
     const SEES_RESPONSES: bool = true;
+
+    /// Whether [`Filter::end`] sets what Envoy's access log shows, so that it has to be called before that is written.
+    /// In a cluster's upstream chain it always is.
+    const ENDS_BEFORE_LOG: bool = false;
 
     /// A config object takes effect in this VM. Once for each, before any request.
     fn loaded(_config: &Rc<Self::Config>, _env: &dyn Env) {}
@@ -198,7 +205,7 @@ pub trait Filter: Sized + 'static {
     /// piece is shown in slices. `end` marks the last call; its piece may be empty.
     fn response_passes(&mut self, _cx: &StreamCx<'_>, _piece: &[u8], _end: bool) {}
 
-    /// Exactly once, however the exchange ended.
+    /// Exactly once, however the exchange ended, if the filter [sees responses](Filter::SEES_RESPONSES).
     fn end(self, _cx: &StreamCx<'_>, _how: End) {}
 
     /// The reply to a fault, in the protocol of the client that asked.

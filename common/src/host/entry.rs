@@ -82,11 +82,13 @@ impl<F: Filter> Context for Stream<F> {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         self.exchange.call_answer(&Envoy, token, headers, body_size);
     }
+}
 
-    /// Comes after `on_log`, and instead of it in a cluster's upstream chain.
-    fn on_done(&mut self) -> bool {
+/// When Envoy deletes the stream: after its log, if that was heard, and before another attempt in a cluster's upstream
+/// chain.
+impl<F: Filter> Drop for Stream<F> {
+    fn drop(&mut self) {
         self.exchange.end(&Envoy);
-        true
     }
 }
 
@@ -116,7 +118,9 @@ impl<F: Filter> HttpContext for Stream<F> {
     }
 
     fn on_log(&mut self) {
-        self.exchange.end(&Envoy);
+        if F::ENDS_BEFORE_LOG {
+            self.exchange.end(&Envoy);
+        }
     }
 }
 

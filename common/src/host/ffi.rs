@@ -260,3 +260,14 @@ pub(super) fn send_local_response(
         )
     })
 }
+
+/// Puts into the module which of its entry points whoever builds it may leave out.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! callbacks_section {
+    ($callbacks:expr) => {
+        #[used]
+        #[unsafe(link_section = "callbacks")]
+        static CALLBACKS: [u8; 1] = [$callbacks.bits()];
+    };
+}

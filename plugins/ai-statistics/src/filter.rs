@@ -100,6 +100,7 @@ struct Place {
 impl Filter for AiStatistics {
     const NAME: &'static str = "ai-statistics";
     const READS_ENCODED: bool = true;
+    const ENDS_BEFORE_LOG: bool = true;
     type Config = Config;
 
     fn configure(section: &mut Section<'_>) -> Result<Config, ConfigError> {

@@ -88,8 +88,8 @@ impl Chain {
         Ok(Self { does_nothing: true, ..Self::new(name, vec![filter; count]) })
     }
 
-    /// The harness's own filter that makes the host calls of this chain's one plugin and nothing of them: what is
-    /// left of the plugin's cost beyond this one's is its own doing. `None`: nobody knows what it asks.
+    /// The harness's own filter that hears what this chain's one plugin hears, makes its host calls, and nothing of
+    /// them: what is left of the plugin's cost beyond this one's is its own doing. `None`: nobody knows what it asks.
     ///
     /// # Errors
     /// It could not be built, or the plugin does not play an exchange.
@@ -97,6 +97,9 @@ impl Chain {
         let Some(calls) = native::host_calls(plugin)? else { return Ok(None) };
         let mut filter = own("hostcalls", Vec::new())?;
         filter.config = Value::String(calls.join("\n"));
+        if let [plugin] = plugin.filters.as_slice() {
+            filter.module = toolchain::like(&filter.module, &plugin.module)?;
+        }
         let name = format!("host calls of {}", plugin.name);
         let Self { place, client, vendor, .. } = *plugin;
         Ok(Some(Self { place, client, vendor, ..Self::new(name, vec![filter]) }))

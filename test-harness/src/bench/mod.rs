@@ -126,7 +126,8 @@ fn run_with(options: &Options) -> Result<(), BenchError> {
 }
 
 /// The chains of which the host calls alone are measured too; those of the others are much the same.
-const HOST_CALLS: [&str; 4] = ["ai-proxy", "ai-proxy, Messages over chats", "ai-statistics", "model-mapper"];
+const HOST_CALLS: [&str; 5] =
+    ["ai-proxy", "ai-proxy, Messages over chats", "ai-statistics", "model-mapper", "model-router"];
 
 fn write(path: &Path, text: &str) -> Result<(), BenchError> {
     std::fs::write(path, text).map_err(BenchError::io(path.display().to_string()))

@@ -97,6 +97,16 @@ pub fn module(name: &str) -> Result<PathBuf, Error> {
     find(build_modules()?, name, "test-harness/modules")
 }
 
+/// A copy of a module with no other entry points than another one has.
+pub fn like(module: &Built, other: &Built) -> Result<Built, Error> {
+    let read = |built: &Built| std::fs::read(&built.path).map_err(|error| io_error(&built.path, &error));
+    let unreadable = || io_error(&module.path, &io::Error::from(io::ErrorKind::InvalidData));
+    let copy = entry_points::keep_those_of(&read(other)?, &read(module)?).ok_or_else(unreadable)?;
+    let path = module.path.with_file_name(format!("{}-like-{}.wasm", module.name, other.name));
+    replace_if_different(&copy, &path)?;
+    Ok(Built { path, size: copy.len() as u64, ..module.clone() })
+}
+
 /// The finished module of a plugin, or else of a test module, with this name.
 pub fn plugin_or_module(name: &str) -> Result<PathBuf, Error> {
     let is_plugin = workspace_root().join("plugins").join(name).join("Cargo.toml").is_file();

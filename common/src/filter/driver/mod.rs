@@ -433,6 +433,9 @@ impl<F: Filter> Exchange<F> {
     /// The exchange is over. Safe to call again: the filter hears of it once.
     pub fn end(&mut self, host: &dyn Host) {
         let Some(filter) = self.filter.take() else { return };
+        if !F::SEES_RESPONSES {
+            return;
+        }
         let how = match self.stage {
             Stage::Replied => End::Replied,
             Stage::Replaced => End::Complete,
