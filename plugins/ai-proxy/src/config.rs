@@ -63,6 +63,8 @@ pub(crate) struct ActiveProvider {
     /// At the end of the streams of clients that speak chats. All others are told it anyway.
     pub(crate) asks_for_usage: bool,
     pub(crate) custom_settings: CustomSettings,
+    /// How chats that come in another API's form are put.
+    pub(crate) manner: Manner,
     pub(crate) conversation: Conversation,
     pub(crate) answers: Answers,
     /// The client's APIs that are carried over another one of the vendor's.
@@ -330,14 +332,6 @@ impl ActiveProvider {
         api.map_or(self.profile.auth, |api| self.provider.auth(api))
     }
 
-    /// How chats that come in another API's form are put.
-    pub(crate) fn manner(&self) -> Manner {
-        let manner = self.provider.manner();
-        // There must not be two limits, and the configuration's has this name.
-        let limit = Manner::OPENAI.limit;
-        if self.custom_settings.sets(limit) { Manner { limit, ..manner } } else { manner }
-    }
-
     /// How a request for this API is carried over another one, if the vendor lacks it and has the other.
     pub(crate) fn carries(&self, api: Option<Api>) -> Option<Pair> {
         let talk = Talk::of(api?)?;
@@ -427,11 +421,17 @@ impl ActiveProvider {
             reasoning: settings.reasoning_content_mode,
             promotes: settings.promote_thinking_on_empty || settings.hiclaw_mode,
         };
+        let domain = provider::custom_url::host(&settings.provider_domain, "providerDomain", node)?;
+        let mut manner = provider.manner(domain.is_some());
+        if custom_settings.sets(Manner::OPENAI.limit) {
+            // There must not be two limits, and the configuration's has this name.
+            manner.limit = Manner::OPENAI.limit;
+        }
         let carried = match protocol {
             Protocol::OpenAi => {
                 let serves = |api| provider.edits(api) && paths.serves(api);
                 let told = translations(node, &settings.translate_apis, serves)?;
-                Pair::all(&told, provider.manner().order, |api| paths.is_unlisted(api), serves)
+                Pair::all(&told, manner.order, |api| paths.is_unlisted(api), serves)
             }
             Protocol::Original => Vec::new(),
         };
@@ -439,7 +439,6 @@ impl ActiveProvider {
         let counts_tokens = protocol == Protocol::OpenAi
             && paths.is_unlisted(Api::MessagesCountTokens)
             && (is_carried || paths.serves(Api::AnthropicMessages));
-        let domain = provider::custom_url::host(&settings.provider_domain, "providerDomain", node)?;
         // Where another host stands for it, that may serve what others have signed.
         let refuses: fn(&str) -> bool =
             if domain.is_none() { signature::is_foreign } else { signature::is_unsigned };
@@ -458,6 +457,7 @@ impl ActiveProvider {
                 .then(|| settings.first_byte_timeout.to_string()),
             asks_for_usage: asks_for_usage && !settings.disable_stream_usage_stats && !profile.tells_usage,
             custom_settings,
+            manner,
             conversation: Conversation::new(
                 &settings.context_cleanup_commands,
                 settings.merge_consecutive_messages || settings.hiclaw_mode,

@@ -484,14 +484,14 @@ impl AiProxy {
         let (active, Some(api)) = (Rc::clone(&self.active), self.api) else { return Ok(Flow::Pass) };
         let mut carried = self.pair.map(|pair| Box::new(carry(pair, cx.env)));
         let mut chat = match &mut carried {
-            Some(carried) => carried.chat_of(body, active.manner())?,
+            Some(carried) => carried.chat_of(body, active.manner)?,
             None => None,
         };
         let api = if carried.is_some() { Api::ChatCompletions } else { api };
         let mut flow = self.fit(cx, &active, api, chat.as_deref().unwrap_or(body))?;
         if flow.is_none() {
             let carried = carried.get_or_insert_with(|| Box::new(carry(Pair::CHAT, cx.env)));
-            let made = chat.insert(carried.chat_of_response(body, active.manner())?);
+            let made = chat.insert(carried.chat_of_response(body, active.manner)?);
             flow = self.fit(cx, &active, api, made)?;
         }
         self.carried = carried;

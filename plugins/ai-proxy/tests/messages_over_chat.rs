@@ -614,7 +614,7 @@ fn openai_itself_is_asked_for_responses() {
     let custom = |url: &str| by_default("openai", &format!(r#""openaiCustomUrl":"{url}""#));
     for (config, expected) in [
         (by_default("openai", ""), "/v1/responses"),
-        (by_default("openai", r#""providerDomain":"proxy""#), "/v1/responses"),
+        (by_default("openai", r#""providerDomain":"proxy""#), "/v1/chat/completions"),
         (by_default("openai", r#""capabilities":{"openai/v1/responses":""}"#), "/v1/chat/completions"),
         (provider("openai", ""), "/v1/chat/completions"),
         // Who else has Responses may not do well by them.

@@ -105,7 +105,7 @@ impl Provider for Azure {
         Ok(endpoint)
     }
 
-    fn manner(&self) -> Manner {
+    fn manner(&self, _: bool) -> Manner {
         let version =
             self.azure_service_url.split(['?', '&']).find_map(|pair| pair.strip_prefix("api-version="));
         // Versions are dates, with a word behind some; without one it is the newest API.

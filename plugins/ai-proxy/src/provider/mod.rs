@@ -95,8 +95,8 @@ pub(crate) trait Provider {
         self.profile().auth
     }
 
-    /// How chats that come in another API's form are put.
-    fn manner(&self) -> Manner {
+    /// How chats that come in another API's form are put. `elsewhere`: another host stands for the vendor's.
+    fn manner(&self, _elsewhere: bool) -> Manner {
         self.profile().manner
     }
 

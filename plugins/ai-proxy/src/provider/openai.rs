@@ -103,11 +103,12 @@ impl Provider for OpenAi {
         custom_url::endpoint(&self.openai_custom_url, "openaiCustomUrl", NAMED, &PROFILE, node, section)
     }
 
-    fn manner(&self) -> Manner {
-        if self.openai_custom_url.is_empty() {
-            Manner { order: Manner::NEWEST_FIRST, ..Manner::OPENAIS_OWN }
-        } else {
+    /// Of what is elsewhere nobody knows whether it is more than compatible.
+    fn manner(&self, elsewhere: bool) -> Manner {
+        if elsewhere || !self.openai_custom_url.is_empty() {
             Manner::OPENAI
+        } else {
+            Manner { order: Manner::NEWEST_FIRST, ..Manner::OPENAIS_OWN }
         }
     }
 
