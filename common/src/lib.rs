@@ -4,7 +4,6 @@
 //! higher one. Everything here but [`host`] is pure: it takes bytes, heads, times and randomness as
 //! arguments and can be driven by a test as well as by Envoy.
 
-pub mod base64;
 pub mod config;
 pub mod filter;
 pub mod framing;

@@ -6,7 +6,8 @@
 
 use std::rc::Rc;
 
-use crate::base64;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+
 use crate::framing::{aws_event_stream, sse};
 use crate::json::{self, Kind, Object, Raw, Skim, Skimmer, Want};
 
@@ -650,7 +651,7 @@ impl Skim for Body<'_> {
 fn unwrapped(payload: &[u8]) -> Option<Vec<u8>> {
     let object = json::object(payload).ok()?;
     let text = object.get("bytes")?.as_str()?;
-    base64::decode(text.as_bytes())
+    BASE64_STANDARD.decode(&*text).ok()
 }
 
 #[cfg(test)]
@@ -849,11 +850,12 @@ mod tests {
     #[test]
     fn what_is_wrapped_in_base64_is_read() {
         let unwrap = |text: &str| unwrapped(format!(r#"{{"bytes":"{text}"}}"#).as_bytes());
-        for (text, expected) in [("", ""), ("YQ==", "a"), ("YWI=", "ab"), ("YWJj", "abc"), ("YWJjZA", "abcd")]
+        for (text, expected) in
+            [("", ""), ("YQ==", "a"), ("YWI=", "ab"), ("YWJj", "abc"), ("YWJjZA==", "abcd")]
         {
             assert_eq!(unwrap(text).as_deref(), Some(expected.as_bytes()), "{text}");
         }
-        assert_eq!(unwrap("a b"), None);
+        assert_eq!((unwrap("a b"), unwrap("YQ")), (None, None));
     }
 
     #[test]

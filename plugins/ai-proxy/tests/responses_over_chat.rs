@@ -6,6 +6,7 @@
 mod cuts;
 
 use ai_proxy::AiProxy;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::testkit::{Played, Script};
 use cuts::{play_cuts, streams};
 use serde_json::{Value, json};
@@ -785,11 +786,7 @@ fn what_is_signed_goes_to_who_has_signed_it_alone() {
     assert!(!message.contains_key("thinking_blocks"), "{sent}");
     assert_eq!(dropped, "input.encrypted_content");
     // What is not as it was sent is as good as nothing.
-    let sealed = |text: &str| {
-        let mut out = b"rs_ai_proxy_".to_vec();
-        common::base64::encode(text.as_bytes(), &mut out);
-        String::from_utf8(out).unwrap()
-    };
+    let sealed = |text: &str| format!("rs_ai_proxy_{}", BASE64_STANDARD.encode(text));
     for odd in [
         "gAAAAA".to_owned(),
         "rs_ai_proxy_".to_owned(),

@@ -4,7 +4,7 @@
 //! item's `encrypted_content` back without looking into it, so ours is the mark, and behind it, in base64, the JSON of a
 //! chat's `thinking_blocks`. Nothing in it is a secret: its text is the summary's.
 
-use common::base64;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::json::{self, ArrayWriter, Kind, Object, ObjectWriter, Patch, Raw};
 
 use super::output::add;
@@ -53,13 +53,13 @@ pub(super) fn add_blocks(blocks: Raw<'_>, to: &mut Vec<u8>) {
 pub(super) fn write_sealed(blocks: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(MARK.as_bytes());
-    base64::encode(&[b"[", blocks, b"]"].concat(), out);
+    out.extend_from_slice(BASE64_STANDARD.encode([b"[", blocks, b"]"].concat()).as_bytes());
     out.push(b'"');
 }
 
 /// The elements that an `encrypted_content` carries; `None`: it is not ours, or not as it was written.
 pub(super) fn unsealed(content: Raw<'_>) -> Option<Vec<u8>> {
-    let list = base64::decode(content.escaped()?.strip_prefix(MARK.as_bytes())?)?;
+    let list = BASE64_STANDARD.decode(content.escaped()?.strip_prefix(MARK.as_bytes())?).ok()?;
     // Nothing nested is proven to be JSON by finding a list's elements.
     json::tree(&list).ok()?;
     let mut blocks = Vec::new();
