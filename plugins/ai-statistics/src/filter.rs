@@ -10,17 +10,16 @@ use common::filter::{
     End, Env, Filter, LogLevel, RequestBody, RequestCx, ResponseBody, ResponseCx, Start, StreamCx,
 };
 use common::http::{Fault, Head, LocalReply, MediaType, encoding, path};
-use common::json;
-use common::llm::usage::{Details, Format, Reader, Report, Usage};
+use common::llm::usage::{Details, Format, Report, Usage};
 
-use crate::attribute::{Attribute, Collected, Log, SPAN_PREFIX, Source, Value};
+use crate::attribute::{Attribute, Log, SPAN_PREFIX, Source, Value};
 use crate::built_in::{self, BuiltIn, Tokens};
-use crate::config::{Config, MAX_KEPT, Spans, What};
-use crate::conventions::{self, FinishReasons};
-use crate::log::{Members, Redaction, Writer, escaped};
+use crate::config::{Config, MAX_KEPT, Spans};
+use crate::conventions::{self};
+use crate::log::{Members, Writer, escaped};
 use crate::metrics::{Labels, Metric};
 use crate::request::RequestReader;
-use crate::tool_calls::ToolCalls;
+use crate::response::{Response, Wanted, counted};
 
 /// Filter state that the access log and other plugins read.
 const AI_LOG: &str = "ai_log";
@@ -28,9 +27,6 @@ const AI_LOG: &str = "ai_log";
 const ABORTED: &str = "aborted";
 /// What stands for a route, a cluster or an API that there is none of.
 const NONE: &str = "-";
-/// What Bedrock's InvokeModel says of usage.
-const BEDROCK_INPUT: &str = "x-amzn-bedrock-input-token-count";
-const BEDROCK_OUTPUT: &str = "x-amzn-bedrock-output-token-count";
 
 /// What is known of one exchange.
 pub struct AiStatistics {
@@ -71,20 +67,6 @@ enum Phase {
     Responding(Box<Response>),
     /// Everything is written.
     Done,
-}
-
-/// A response under way.
-struct Response {
-    is_stream: bool,
-    decoder: Option<encoding::Decoder>,
-    reader: Option<Reader>,
-    collected: Vec<Collected>,
-    calls: ToolCalls,
-    /// Where a span wants them.
-    reasons: Option<FinishReasons>,
-    first: Option<Duration>,
-    /// What the head says of usage.
-    from_head: Option<Usage>,
 }
 
 /// Where a request went. It is asked at the end: what the request phase says of it may be out of date by then.
@@ -186,18 +168,8 @@ impl Filter for AiStatistics {
         let is_legible = encoding.is_none() || decoder.is_some();
         let is_tunnel = self.status == 101 || cx.request.get(":method") == Some(b"CONNECT");
         let format = format.filter(|_| is_legible && !is_tunnel);
-        let reasons = self.has_conventional_span().then(FinishReasons::default);
-        let keep = if reasons.is_some() { &config.of_traced_response } else { &config.of_response };
-        let response = Response {
-            is_stream,
-            decoder,
-            reader: format.map(|format| Reader::new(format, keep.clone(), MAX_KEPT)),
-            collected: config.searches.iter().map(|search| Collected::new(search.rule)).collect(),
-            calls: ToolCalls::default(),
-            reasons,
-            first: None,
-            from_head: reported(cx.head),
-        };
+        let wanted = Wanted { format, decoder, is_stream, has_reasons: self.has_conventional_span() };
+        let response = Response::new(&config, cx.head, wanted);
         self.phase = Phase::Responding(Box::new(response));
         if !cx.has_body {
             self.finish(cx.env, cx.request, false);
@@ -476,8 +448,7 @@ impl AiStatistics {
                     response.streamed(&config, at, attribute)
                 }
                 (Source::Body(path), false) => {
-                    let kept = response.reader.as_ref().map(Reader::kept).unwrap_or_default();
-                    let found = path.as_ref().and_then(|path| path.find(kept));
+                    let found = path.as_ref().and_then(|path| path.find(response.kept()));
                     found.and_then(|text| Value::of(&text, config.value_limit, &attribute.redaction))
                 }
                 (Source::Response { .. }, false) => None,
@@ -491,10 +462,8 @@ impl AiStatistics {
                 }
                 _ => None,
             });
-            let value = value.or_else(|| {
-                let reader = response.reader.as_ref().filter(|_| !response.is_stream)?;
-                attribute.lost(|name| reader.lacks(name))
-            });
+            let value =
+                value.or_else(|| attribute.lost(|name| response.lacks(name)).filter(|_| !response.is_stream));
             self.found(env, at, attribute, value);
         }
     }
@@ -674,135 +643,6 @@ fn write_details(log: &mut Writer<'_>, name: &str, details: &Details) {
     }
 }
 
-impl Response {
-    fn read(&mut self, config: &Config, piece: &[u8], end: bool) {
-        let Self { decoder, reader, collected, calls, reasons, .. } = self;
-        let Some(reader) = reader else { return };
-        let is_passed_by = config.searches.is_empty() && reasons.is_none();
-        let mut on_event = |text: &[u8]| {
-            search(config, collected, calls, text);
-            if let Some(reasons) = reasons
-                && let Ok(event) = json::object(text)
-            {
-                reasons.read(&event);
-            }
-        };
-        let mut read = |piece: &[u8], end: bool| match is_passed_by {
-            true => reader.push(piece, end, None),
-            false => reader.push(piece, end, Some(&mut on_event)),
-        };
-        match decoder {
-            None => read(piece, end),
-            Some(decoder) => {
-                decoder.push(piece, &mut |decoded| read(decoded, false));
-                if end {
-                    read(b"", true);
-                }
-            }
-        }
-    }
-
-    /// Why the answer ended, where that is asked.
-    fn reasons(&self) -> Option<Vec<u8>> {
-        let reasons = self.reasons.as_ref()?;
-        if self.is_stream {
-            return reasons.to_json();
-        }
-        let mut reasons = FinishReasons::default();
-        reasons.read(&json::object(self.reader.as_ref()?.kept()).ok()?);
-        reasons.to_json()
-    }
-
-    fn take_report(&mut self) -> Report {
-        let mut report = self.reader.as_mut().map(Reader::take_report).unwrap_or_default();
-        report.usage = report.usage.or_else(|| self.from_head.take());
-        report
-    }
-
-    /// What the searches for one attribute found in a stream; the first that found something counts.
-    fn streamed(&mut self, config: &Config, at: usize, attribute: &Attribute) -> Option<Value> {
-        let mut empty = None;
-        for (search, collected) in config.searches.iter().zip(&mut self.collected) {
-            if search.attribute != at {
-                continue;
-            }
-            let value = match search.what {
-                What::BuiltIn(BuiltIn::ToolCalls) => {
-                    let json = self.calls.to_json();
-                    json.and_then(|json| Value::of(&json, config.value_limit, &attribute.redaction))
-                }
-                _ => collected.finish(config.stream_limit, &attribute.redaction),
-            };
-            match value {
-                Some(value) if value.is_empty() => empty = Some(value),
-                Some(value) => return Some(value),
-                None => {}
-            }
-        }
-        empty.filter(|_| attribute.built_in.is_none())
-    }
-
-    /// The built-in value in a whole body.
-    fn whole(&self, limit: usize, wanted: BuiltIn, redaction: &Redaction) -> Option<Value> {
-        let body = json::object(self.reader.as_ref()?.kept()).ok()?;
-        if wanted != BuiltIn::ToolCalls {
-            return built_in::whole(&body, wanted).map(|text| Value::of_text(&text, limit, redaction));
-        }
-        if let Some(choices) = body.get("choices") {
-            let message = choices.elements()?.first()?.object()?.get("message")?.object()?;
-            return Value::of(message.get("tool_calls")?.text(), limit, redaction);
-        }
-        let mut calls = ToolCalls::default();
-        calls.blocks(body.get("content")?, limit);
-        Value::of(&calls.to_json()?, limit, redaction)
-    }
-}
-
-/// Looks into one event of a stream for what attributes want.
-fn search(config: &Config, collected: &mut [Collected], calls: &mut ToolCalls, text: &[u8]) {
-    let mut parsed = None;
-    for (search, collected) in config.searches.iter().zip(collected) {
-        let Some(Attribute { source, redaction, .. }) = config.attributes.get(search.attribute) else {
-            continue;
-        };
-        match &search.what {
-            What::Path => {
-                if let Source::Stream { path: Some(path), .. } = source
-                    && let Some(found) = path.find(text)
-                {
-                    collected.take(&found, config.stream_limit, redaction);
-                }
-            }
-            What::BuiltIn(wanted) => {
-                let parsed = parsed.get_or_insert_with(|| json::object(text));
-                let Ok(event) = parsed else { continue };
-                if *wanted == BuiltIn::ToolCalls {
-                    calls.event(event, config.stream_limit);
-                } else if let Some(added) = built_in::added(event, *wanted) {
-                    collected.take_text(&added, config.stream_limit, redaction);
-                }
-            }
-        }
-    }
-}
-
-/// The counts that an attribute is.
-fn counted(report: &Report, tokens: Tokens, redaction: &Redaction) -> Option<Value> {
-    let usage = report.usage.as_ref()?;
-    let number = |count: Option<u64>| Value::of(count?.to_string().as_bytes(), usize::MAX, redaction);
-    // A map is written as a text.
-    let map = |details: &Details| {
-        let text = details.to_json();
-        Some(Value::Text(String::from_utf8_lossy(&redaction.applied(text.as_bytes())).into_owned()))
-    };
-    match tokens {
-        Tokens::Reasoning => number(usage.reasoning),
-        Tokens::Cached => number(usage.cached),
-        Tokens::InputDetails => map(&usage.input_details),
-        Tokens::OutputDetails => map(&usage.output_details),
-    }
-}
-
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -865,18 +705,6 @@ fn percent_decoded(text: &str) -> String {
         out.push(code.unwrap_or(*byte));
     }
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Usage that stands in the head.
-fn reported(head: &Head) -> Option<Usage> {
-    let number = |name: &str| head.get_str(name)?.parse::<u64>().ok();
-    let (input, output) = (number(BEDROCK_INPUT), number(BEDROCK_OUTPUT));
-    if input.is_none() && output.is_none() {
-        return None;
-    }
-    let mut usage = Usage::default();
-    (usage.input, usage.output) = (input, output);
-    Some(usage)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! | the values that attributes of well-known keys have by themselves | `built_in` |
 //! | calls of tools, put together from a stream | `tool_calls` |
 //! | what is read of a request body | `request` |
+//! | a response under way, and what attributes find in it | `response` |
 //! | what OpenTelemetry calls operations, providers and ends | `conventions` |
 //! | long values, cut | `text` |
 //! | the JSON in the access log | `log` |
@@ -24,6 +25,7 @@ mod metrics;
 #[cfg(not(target_arch = "wasm32"))]
 mod reference;
 mod request;
+mod response;
 mod text;
 mod tool_calls;
 
