@@ -240,8 +240,10 @@ impl Config {
             match load(section, &node) {
                 Ok(provider) => named.push((id, provider)),
                 // Whoever is in charge serves all the same.
-                Err(error) => section
-                    .warn(&error.path, format!("{}; no endpoint can name this provider", error.message)),
+                Err(error) => section.warn(
+                    &error.path,
+                    format!("{}; this provider is left out, and failover cannot choose it", error.message),
+                ),
             }
         }
         if let ([(_, only)], Some(active)) = (named.as_slice(), &active)
