@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 pub mod aimock;
 pub mod apt;
 pub mod bench;
+pub mod check;
 pub mod client;
 pub mod demo;
 pub mod envoy;

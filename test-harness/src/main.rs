@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use test_harness::{bench, demo, envoy, scenario, sdk, tidy, toolchain};
+use test_harness::{bench, check, demo, envoy, scenario, sdk, tidy, toolchain};
 
 struct Command {
     name: &'static str,
@@ -22,6 +22,7 @@ const COMMANDS: &[Command] = &[
         does: "write every plugin as an OCI image to push",
         run: toolchain::image::run,
     },
+    Command { name: "check-config", does: "say what is wrong with plugins' configurations", run: check::run },
     Command { name: "demo", does: "run the shipped gateway with a built-in vendor", run: demo::run },
     Command { name: "bench", does: "measure what the plugins cost", run: bench::run },
     Command { name: "play", does: "play scenario files, all of them if none is named", run: scenario::run },
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         None => {
             eprintln!("usage: cargo harness <command> [--docker]\n");
             for command in COMMANDS {
-                eprintln!("  {:8}  {}", command.name, command.does);
+                eprintln!("  {:12}  {}", command.name, command.does);
             }
             ExitCode::from(2)
         }

@@ -11,7 +11,7 @@ use test_harness::envoy::render::{parse_yaml, visit};
 use test_harness::envoy::{Envoy, Options, Release, Render, Transport, provide_or_skip, validate};
 use test_harness::upstream::{Answer, Script, Upstream};
 use test_harness::vendor::{self, Vendor};
-use test_harness::{scenario, toolchain, workspace_root};
+use test_harness::{check, scenario, toolchain, workspace_root};
 
 /// The variables that shipped configs take their keys from.
 const KEYS: [&str; 4] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY", "MISTRAL_API_KEY"];
@@ -60,6 +60,20 @@ fn shipped_configs_are_valid() {
         if let Err(error) = validate(&binary, render, options()) {
             panic!("{}: {error}", config.display());
         }
+    }
+}
+
+#[test]
+fn shipped_configs_have_nothing_to_complain_of() {
+    let root = workspace_root();
+    let mut configs = files(&root.join("envoy"), ".yaml");
+    configs.extend(files(&root.join("examples"), "envoy.yaml"));
+    configs.extend(files(&root.join("examples"), "istio.yaml"));
+    for config in configs {
+        let mut report = check::Report::default();
+        let text = fs::read_to_string(&config).expect("the file");
+        report.add(&config.display().to_string(), &text, None);
+        assert!(report.checked > 0 && report.lines.is_empty(), "{:?}", report.lines);
     }
 }
 
