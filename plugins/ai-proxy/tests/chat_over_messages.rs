@@ -5,10 +5,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
 mod cuts;
+mod grown;
 
 use ai_proxy::AiProxy;
 use common::testkit::{Played, Script};
 use cuts::{folder, play_cuts, streams};
+use grown::Seed;
 use serde_json::{Value, json};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -1148,122 +1150,17 @@ fn what_is_kept_of_a_stream_has_an_end() {
 
 #[test]
 fn no_json_makes_it_panic() {
-    let mut state = 5_u64;
-    let mut pick = |count: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % count
-    };
-    let words = [
-        "null",
-        "7",
-        "-1.5",
-        "1e400",
-        "true",
-        "\"\"",
-        "\" \"",
-        "\"text\"",
-        "\"\\ud800\"",
-        "\"\\\\\"",
-        "[]",
-        "{}",
-        "0",
-        "\"user\"",
-        "\"assistant\"",
-        "\"tool\"",
-        "\"function\"",
-        "\"system\"",
-        "\"thinking\"",
-        "\"redacted_thinking\"",
-        "\"tool_use\"",
-        "\"text_delta\"",
-        "\"thinking_delta\"",
-        "\"signature_delta\"",
-        "\"input_json_delta\"",
-        "\"image_url\"",
-        "\"file\"",
-        "\"data:image/png;base64,\\u00e9\"",
-        "\"https://\\u00e9.pdf\"",
-        "\"enabled\"",
-        "\"allowed_tools\"",
-        "\"json_schema\"",
-        "\"low\"",
-        "\"c\"",
-        "\"{\\\"a\\\":[1,}\"",
-    ];
-    let names = [
-        "messages",
-        "content",
-        "type",
-        "text",
-        "role",
-        "tools",
-        "tool_choice",
-        "allowed_tools",
-        "function",
-        "name",
-        "arguments",
-        "id",
-        "tool_calls",
-        "tool_call_id",
-        "function_call",
-        "functions",
-        "image_url",
-        "url",
-        "detail",
-        "file",
-        "file_id",
-        "file_data",
-        "filename",
-        "refusal",
-        "response_format",
-        "json_schema",
-        "schema",
-        "thinking",
-        "thinking_blocks",
-        "signature",
-        "data",
-        "reasoning_effort",
-        "max_tokens",
-        "temperature",
-        "top_p",
-        "stop",
-        "cache_control",
-        "prompt_cache_breakpoint",
-        "stream_options",
-        "web_search_options",
-        "user_location",
-        "approximate",
-        "usage",
-        "input_tokens",
-        "output_tokens_details",
-        "service_tier",
-        "error",
-        "message",
-        "content_block",
-        "delta",
-        "index",
-        "input",
-        "partial_json",
-        "stop_reason",
-        "output_config",
-        "parameters",
-    ];
-    fn grow(pick: &mut dyn FnMut(usize) -> usize, words: &[&str], names: &[&str], depth: usize) -> String {
-        match pick(if depth == 0 { 1 } else { 4 }) {
-            1 => {
-                let items: Vec<_> = (0..pick(4)).map(|_| grow(pick, words, names, depth - 1)).collect();
-                format!("[{}]", items.join(","))
-            }
-            2 | 3 => {
-                let member = |pick: &mut dyn FnMut(usize) -> usize| {
-                    format!("\"{}\":{}", names[pick(names.len())], grow(pick, words, names, depth - 1))
-                };
-                let members: Vec<_> = (0..pick(7)).map(|_| member(pick)).collect();
-                format!("{{{}}}", members.join(","))
-            }
-            _ => words[pick(words.len())].to_owned(),
-        }
-    }
+    let words = r#"null 7 -1.5 1e400 true "" "\u0020" "text" "\ud800" "\\" [] {} 0 "user" "assistant" "tool" "function"
+        "system" "thinking" "redacted_thinking" "tool_use" "text_delta" "thinking_delta" "signature_delta"
+        "input_json_delta" "image_url" "file" "data:image/png;base64,\u00e9" "https://\u00e9.pdf" "enabled"
+        "allowed_tools" "json_schema" "low" "c" "{\"a\":[1,}""#;
+    let names = "messages content type text role tools tool_choice allowed_tools function name arguments id
+        tool_calls tool_call_id function_call functions image_url url detail file file_id file_data filename
+        refusal response_format json_schema schema thinking thinking_blocks signature data reasoning_effort
+        max_tokens temperature top_p stop cache_control prompt_cache_breakpoint stream_options
+        web_search_options user_location approximate usage input_tokens output_tokens_details service_tier
+        error message content_block delta index input partial_json stop_reason output_config parameters";
+    let mut seed = Seed::new(5, words, names);
     let kinds = [
         "message_start",
         "content_block_start",
@@ -1278,7 +1175,7 @@ fn no_json_makes_it_panic() {
     let config = provider("");
     let worker = common::testkit::Worker::<AiProxy>::start(&config);
     for _ in 0..3000 {
-        let mut text = |depth| grow(&mut pick, &words, &names, depth);
+        let mut text = |depth| seed.grow(depth);
         let (request, answer, other, part) = (text(5), text(6), text(4), text(2));
         let body = format!(
             r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{part}}},{{"type":"file","file":{other}}},{{"type":"text","text":"a","cache_control":{part}}}]}},{{"role":"assistant","content":"A","thinking_blocks":[{other}],"tool_calls":[{{"id":"c","function":{{"name":"f","arguments":{part}}}}},{request}]}},{{"role":"tool","tool_call_id":"c","content":{part}}},{request}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{other}}}}}],"tool_choice":{part},"response_format":{other},"thinking":{request}}}"#
@@ -1297,8 +1194,8 @@ fn no_json_makes_it_panic() {
         let _ = worker.play(chat(&with(&json!({}))).answered(200, &JSON, [answer.into_bytes()]));
         let mut stream = String::new();
         for _ in 0..12 {
-            let kind = kinds[pick(kinds.len())];
-            let mut text = |depth| grow(&mut pick, &words, &names, depth);
+            let kind = kinds[seed.pick(kinds.len())];
+            let mut text = |depth| seed.grow(depth);
             let (block, delta, at) = (text(3), text(2), text(0));
             stream.push_str(&format!(
                 "data: {{\"type\":\"{kind}\",\"message\":{block},\"content_block\":{{\"type\":\"tool_use\",\"name\":\"f\",\"x\":{block}}},\"delta\":{delta},\"index\":{at},\"usage\":{block}}}\n\n"

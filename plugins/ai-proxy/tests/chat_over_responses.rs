@@ -5,10 +5,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
 mod cuts;
+mod grown;
 
 use ai_proxy::AiProxy;
 use common::testkit::{Played, Script};
 use cuts::{folder, play_cuts, streams};
+use grown::Seed;
 use serde_json::{Value, json};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -766,114 +768,17 @@ fn more_items_at_once_than_are_kept_lose_nothing_that_was_streamed() {
 
 #[test]
 fn no_json_makes_it_panic() {
-    let mut state = 11_u64;
-    let mut pick = |count: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % count
-    };
-    let words = [
-        "null",
-        "7",
-        "-1.5",
-        "1e400",
-        "true",
-        "\"\"",
-        "\"text\"",
-        "\"\\ud800\"",
-        "\"\\\\\"",
-        "[]",
-        "{}",
-        "0",
-        "\"user\"",
-        "\"assistant\"",
-        "\"tool\"",
-        "\"function\"",
-        "\"custom\"",
-        "\"message\"",
-        "\"reasoning\"",
-        "\"function_call\"",
-        "\"custom_tool_call\"",
-        "\"output_text\"",
-        "\"url_citation\"",
-        "\"json_schema\"",
-        "\"image_url\"",
-        "\"failed\"",
-        "\"moderation_result\"",
-        "\"c\"",
-    ];
-    let names = [
-        "messages",
-        "content",
-        "type",
-        "text",
-        "role",
-        "tools",
-        "tool_choice",
-        "allowed_tools",
-        "function",
-        "custom",
-        "name",
-        "arguments",
-        "id",
-        "call_id",
-        "tool_calls",
-        "tool_call_id",
-        "function_call",
-        "functions",
-        "image_url",
-        "url",
-        "refusal",
-        "response_format",
-        "json_schema",
-        "stream_options",
-        "web_search_options",
-        "user_location",
-        "approximate",
-        "output",
-        "summary",
-        "annotations",
-        "start_index",
-        "logprobs",
-        "usage",
-        "input_tokens",
-        "input_tokens_details",
-        "error",
-        "status",
-        "item",
-        "delta",
-        "output_index",
-        "content_index",
-        "response",
-        "moderation",
-        "input",
-        "created_at",
-        "service_tier",
-        "reasoning",
-        "reasoning_effort",
-        "max_tokens",
-        "file",
-        "grammar",
-        "format",
-        "obfuscation",
-        "incomplete_details",
-        "reason",
-    ];
-    fn grow(pick: &mut dyn FnMut(usize) -> usize, words: &[&str], names: &[&str], depth: usize) -> String {
-        match pick(if depth == 0 { 1 } else { 4 }) {
-            1 => {
-                let items: Vec<_> = (0..pick(4)).map(|_| grow(pick, words, names, depth - 1)).collect();
-                format!("[{}]", items.join(","))
-            }
-            2 | 3 => {
-                let member = |pick: &mut dyn FnMut(usize) -> usize| {
-                    format!("\"{}\":{}", names[pick(names.len())], grow(pick, words, names, depth - 1))
-                };
-                let members: Vec<_> = (0..pick(7)).map(|_| member(pick)).collect();
-                format!("{{{}}}", members.join(","))
-            }
-            _ => words[pick(words.len())].to_owned(),
-        }
-    }
+    let words = r#"null 7 -1.5 1e400 true "" "text" "\ud800" "\\" [] {} 0 "user" "assistant" "tool" "function" "custom"
+        "message" "reasoning" "function_call" "custom_tool_call" "output_text" "url_citation" "json_schema"
+        "image_url" "failed" "moderation_result" "c""#;
+    let names =
+        "messages content type text role tools tool_choice allowed_tools function custom name arguments id
+        call_id tool_calls tool_call_id function_call functions image_url url refusal response_format
+        json_schema stream_options web_search_options user_location approximate output summary annotations
+        start_index logprobs usage input_tokens input_tokens_details error status item delta output_index
+        content_index response moderation input created_at service_tier reasoning reasoning_effort
+        max_tokens file grammar format obfuscation incomplete_details reason";
+    let mut seed = Seed::new(11, words, names);
     let kinds = [
         "response.created",
         "response.output_item.added",
@@ -891,7 +796,7 @@ fn no_json_makes_it_panic() {
         "error",
     ];
     for _ in 0..3000 {
-        let mut text = |depth| grow(&mut pick, &words, &names, depth);
+        let mut text = |depth| seed.grow(depth);
         let (request, answer, other) = (text(5), text(6), text(4));
         let body = format!(
             r#"{{"messages":[{{"role":"user","content":[{other},{request}]}},{{"role":"assistant","content":{other},"tool_calls":[{request}]}},{request}],"tools":[{other}],"tool_choice":{request},"response_format":{other},"reasoning":{request}}}"#
@@ -906,14 +811,14 @@ fn no_json_makes_it_panic() {
         let _ = play(&provider(CHAT, ""), chat(&with(&json!({}))).answered(200, &JSON, [body.into_bytes()]));
         let mut stream = String::new();
         for _ in 0..12 {
-            let kind = kinds[pick(kinds.len())];
-            let mut text = |depth| grow(&mut pick, &words, &names, depth);
+            let kind = kinds[seed.pick(kinds.len())];
+            let mut text = |depth| seed.grow(depth);
             let (item, delta, at) = (text(4), text(1), text(0));
             stream.push_str(&format!(
                 "data: {{\"type\":\"{kind}\",\"item\":{{\"type\":\"function_call\",\"name\":\"f\",\"x\":{item}}},\"annotation\":{item},\"delta\":{delta},\"output_index\":{at},\"response\":{item}}}\n\n"
             ));
         }
-        let client = if pick(2) == 0 { CHAT } else { MESSAGES };
+        let client = if seed.pick(2) == 0 { CHAT } else { MESSAGES };
         let text = streamed(client, &asks(""), vec![stream.into_bytes()]).client.unwrap().text();
         assert!(client == MESSAGES || text.matches("[DONE]").count() == 1, "{text}");
     }

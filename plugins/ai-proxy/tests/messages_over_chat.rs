@@ -4,10 +4,13 @@
 //! `UPDATE=1 cargo test -p ai-proxy --test messages_over_chat` writes what clients get.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
+mod grown;
+
 use std::path::PathBuf;
 
 use ai_proxy::AiProxy;
 use common::testkit::{Played, Script, load_errors};
+use grown::Seed;
 use serde_json::{Value, json};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -876,87 +879,15 @@ fn a_stream_that_is_reset_is_not_ended() {
 
 #[test]
 fn no_json_makes_it_panic() {
-    let mut state = 7_u64;
-    let mut pick = |count: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % count
-    };
-    let words = [
-        "null",
-        "7",
-        "-1.5",
-        "true",
-        "\"\"",
-        "\"text\"",
-        "\"tool_use\"",
-        "\"tool_result\"",
-        "\"\\ud800\"",
-        "[]",
-        "{}",
-        "\"user\"",
-        "\"{\\\"a\\\":\"",
-        "\"image\"",
-        "\"document\"",
-        "\"search_result\"",
-        "\"content\"",
-        "\"enabled\"",
-        "0",
-        "\"assistant\"",
-    ];
-    let names = [
-        "messages",
-        "content",
-        "type",
-        "text",
-        "role",
-        "system",
-        "tools",
-        "tool_choice",
-        "thinking",
-        "choices",
-        "message",
-        "delta",
-        "tool_calls",
-        "function",
-        "name",
-        "arguments",
-        "id",
-        "index",
-        "usage",
-        "prompt_tokens",
-        "finish_reason",
-        "source",
-        "data",
-        "input",
-        "title",
-        "output_config",
-        "format",
-        "schema",
-        "error",
-        "code",
-        "reasoning",
-        "stream",
-        "model",
-    ];
-    fn grow(pick: &mut dyn FnMut(usize) -> usize, words: &[&str], names: &[&str], depth: usize) -> String {
-        match pick(if depth == 0 { 1 } else { 4 }) {
-            1 => {
-                let items: Vec<_> = (0..pick(4)).map(|_| grow(pick, words, names, depth - 1)).collect();
-                format!("[{}]", items.join(","))
-            }
-            2 | 3 => {
-                let members: Vec<_> = (0..pick(7))
-                    .map(|_| {
-                        format!("\"{}\":{}", names[pick(names.len())], grow(pick, words, names, depth - 1))
-                    })
-                    .collect();
-                format!("{{{}}}", members.join(","))
-            }
-            _ => words[pick(words.len())].to_owned(),
-        }
-    }
+    let words = r#"null 7 -1.5 true "" "text" "tool_use" "tool_result" "\ud800" [] {} "user" "{\"a\":" "image"
+        "document" "search_result" "content" "enabled" 0 "assistant""#;
+    let names =
+        "messages content type text role system tools tool_choice thinking choices message delta tool_calls
+        function name arguments id index usage prompt_tokens finish_reason source data input title
+        output_config format schema error code reasoning stream model";
+    let mut seed = Seed::new(7, words, names);
     for round in 0..3000 {
-        let mut text = |depth| grow(&mut pick, &words, &names, depth);
+        let mut text = |depth| seed.grow(depth);
         let (request, answer, other) = (text(5), text(6), text(4));
         let kind = ["openai", "openrouter", "zhipuai", "vllm", "moonshot"][round % 5];
         let body = format!(

@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is the verdict")]
 
 mod cuts;
+mod grown;
 
 use ai_proxy::AiProxy;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::testkit::{Played, Script};
 use cuts::{play_cuts, streams};
+use grown::Seed;
 use serde_json::{Value, json};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -1010,100 +1012,16 @@ fn a_stream_that_is_reset_is_not_ended() {
 
 #[test]
 fn no_json_makes_it_panic() {
-    let mut state = 7_u64;
-    let mut pick = |count: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % count
-    };
-    let words = [
-        "null",
-        "7",
-        "-1.5",
-        "true",
-        "\"\"",
-        "\"text\"",
-        "\"function_call\"",
-        "\"function_call_output\"",
-        "\"\\ud800\"",
-        "[]",
-        "{}",
-        "\"user\"",
-        "\"{\\\"input\\\":\\\"a\"",
-        "\"input_image\"",
-        "\"reasoning\"",
-        "0",
-        "\"assistant\"",
-        "\"custom_tool_call\"",
-        "\"local_shell_call\"",
-        "\"custom\"",
-        "\"function\"",
-        "\"namespace\"",
-        "\"local_shell\"",
-        "\"allowed_tools\"",
-        "\"auto\"",
-        "\"output_text\"",
-        "\"length\"",
-    ];
-    let names = [
-        "input",
-        "content",
-        "type",
-        "text",
-        "role",
-        "instructions",
-        "tools",
-        "tool_choice",
-        "reasoning",
-        "choices",
-        "message",
-        "delta",
-        "tool_calls",
-        "function",
-        "name",
-        "arguments",
-        "id",
-        "index",
-        "usage",
-        "prompt_tokens",
-        "finish_reason",
-        "call_id",
-        "output",
-        "action",
-        "error",
-        "code",
-        "summary",
-        "stream",
-        "model",
-        "namespace",
-        "format",
-        "mode",
-        "logprobs",
-        "annotations",
-        "url_citation",
-        "refusal",
-        "include",
-        "image_url",
-        "command",
-    ];
-    fn grow(pick: &mut dyn FnMut(usize) -> usize, words: &[&str], names: &[&str], depth: usize) -> String {
-        match pick(if depth == 0 { 1 } else { 4 }) {
-            1 => {
-                let items: Vec<_> = (0..pick(4)).map(|_| grow(pick, words, names, depth - 1)).collect();
-                format!("[{}]", items.join(","))
-            }
-            2 | 3 => {
-                let members: Vec<_> = (0..pick(7))
-                    .map(|_| {
-                        format!("\"{}\":{}", names[pick(names.len())], grow(pick, words, names, depth - 1))
-                    })
-                    .collect();
-                format!("{{{}}}", members.join(","))
-            }
-            _ => words[pick(words.len())].to_owned(),
-        }
-    }
+    let words = r#"null 7 -1.5 true "" "text" "function_call" "function_call_output" "\ud800" [] {} "user"
+        "{\"input\":\"a" "input_image" "reasoning" 0 "assistant" "custom_tool_call" "local_shell_call"
+        "custom" "function" "namespace" "local_shell" "allowed_tools" "auto" "output_text" "length""#;
+    let names = "input content type text role instructions tools tool_choice reasoning choices message delta
+        tool_calls function name arguments id index usage prompt_tokens finish_reason call_id output action
+        error code summary stream model namespace format mode logprobs annotations url_citation refusal
+        include image_url command";
+    let mut seed = Seed::new(7, words, names);
     for round in 0..1000 {
-        let mut text = |depth| grow(&mut pick, &words, &names, depth);
+        let mut text = |depth| seed.grow(depth);
         let (request, answer, other) = (text(5), text(6), text(4));
         let kind = ["deepseek", "openrouter", "zhipuai", "vllm", "moonshot"][round % 5];
         let config =
