@@ -13,6 +13,7 @@ use common::filter::Filter;
 use serde_json::{Map, Value, json};
 
 use crate::envoy::render::parse_yaml;
+use crate::plugins::each_plugin;
 
 const USAGE: &str = "\
 usage: cargo harness check-config [options] FILE…
@@ -26,12 +27,7 @@ usage: cargo harness check-config [options] FILE…
 type Check = fn(&[u8]) -> Findings;
 
 /// Every plugin there is.
-const PLUGINS: [(&str, Check); 4] = [
-    ("ai-proxy", check::<ai_proxy::AiProxy>),
-    ("ai-statistics", check::<ai_statistics::AiStatistics>),
-    ("model-mapper", check::<model_mapper::ModelMapper>),
-    ("model-router", check::<model_router::ModelRouter>),
-];
+const PLUGINS: [(&str, Check); 4] = each_plugin!(check);
 
 /// What is wrong with a configuration.
 #[derive(Debug, Default)]

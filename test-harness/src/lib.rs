@@ -24,6 +24,7 @@ pub mod client;
 pub mod demo;
 pub mod envoy;
 pub mod lock;
+mod plugins;
 pub mod scenario;
 pub mod sdk;
 pub mod tidy;

@@ -37,6 +37,18 @@ pub(super) fn escaped<'a>(object: &Object<'a>, name: &str) -> Option<&'a [u8]> {
     object.get(name)?.escaped().filter(|text| !text.is_empty())
 }
 
+/// The texts that say something, with this between them.
+pub(super) fn joined<'a>(texts: impl IntoIterator<Item = &'a [u8]>, between: &'static [u8]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    for text in texts.into_iter().filter(|text| !text.is_empty()) {
+        if !pieces.is_empty() {
+            pieces.push(between);
+        }
+        pieces.push(text);
+    }
+    pieces
+}
+
 /// Copies the members of these names that say something.
 pub(super) fn copy(from: &Object<'_>, names: &[&str], to: &mut ObjectWriter<'_>) {
     for name in names {

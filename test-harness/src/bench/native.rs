@@ -20,6 +20,7 @@ use super::chains::{Chain, plugin_chains};
 use super::traffic::{Traffic, parts};
 use super::{BenchError, report};
 use crate::announce;
+use crate::plugins::each_plugin;
 use crate::toolchain::Built;
 
 /// What Envoy adds to a request's head before the first filter sees it.
@@ -40,12 +41,7 @@ pub(super) const HOLD: &str = "hold";
 type Play = fn(&Chain, &[u8], &[u8], usize) -> Result<(Duration, Vec<String>), BenchError>;
 
 /// The plugins whose code is linked in.
-const PLUGINS: [(&str, Play); 4] = [
-    ("ai-proxy", play::<ai_proxy::AiProxy>),
-    ("ai-statistics", play::<ai_statistics::AiStatistics>),
-    ("model-mapper", play::<model_mapper::ModelMapper>),
-    ("model-router", play::<model_router::ModelRouter>),
-];
+const PLUGINS: [(&str, Play); 4] = each_plugin!(play);
 
 /// Plays so many exchanges of every chain and prints what one takes.
 pub(super) fn run(plugins: &[String], exchanges: usize) -> Result<(), BenchError> {

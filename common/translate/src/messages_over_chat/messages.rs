@@ -9,7 +9,7 @@ use common::json::{ArrayWriter, Object, ObjectWriter, Raw};
 use super::part::{self, PARAGRAPH, Part, escaped};
 use super::request::drop_others;
 use crate::place::Place;
-use crate::read::{escaped as text_of, member};
+use crate::read::{escaped as text_of, joined, member};
 use crate::{Dropped, Manner};
 
 /// A client of Anthropic's begins the system's text with this line, in which one item differs from request to
@@ -216,9 +216,7 @@ impl<'a> Chat<'_, '_, 'a> {
             message.pieces("content", texts);
         }
         if !said.thinking.is_empty() {
-            let between = |(at, text)| [if at == 0 { &b""[..] } else { PARAGRAPH }, text];
-            let thinking = said.thinking.iter().copied().enumerate().flat_map(between);
-            message.pieces("reasoning_content", thinking);
+            message.pieces("reasoning_content", joined(said.thinking.iter().copied(), PARAGRAPH));
         }
         let mut list = ArrayWriter::open(message.member("tool_calls"));
         for (index, block) in said.calls.iter().enumerate() {

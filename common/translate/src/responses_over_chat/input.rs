@@ -10,7 +10,7 @@ use super::request::drop_others;
 use super::thinking::{unsealed, write_blocks};
 use super::tools::{SHELL, function_name};
 use crate::place::Place;
-use crate::read::{copy, member};
+use crate::read::{copy, joined, member};
 use crate::{Dropped, Manner, Pair, Talk};
 
 /// Items of tools that no vendor of chats has: what they say is lost.
@@ -330,18 +330,6 @@ fn texts<'p, 'a: 'p>(parts: &'p [Part<'a>]) -> impl Iterator<Item = &'a [u8]> + 
 
 fn is_said(part: &Part<'_>) -> bool {
     matches!(part, Part::Text(_))
-}
-
-/// Texts with this between them.
-fn joined<'a>(texts: impl IntoIterator<Item = &'a [u8]>, between: &'static [u8]) -> Vec<&'a [u8]> {
-    let mut pieces = Vec::new();
-    for text in texts.into_iter().filter(|text| !text.is_empty()) {
-        if !pieces.is_empty() {
-            pieces.push(between);
-        }
-        pieces.push(text);
-    }
-    pieces
 }
 
 fn write_part(part: &Part<'_>, list: &mut ArrayWriter<'_>) {
